@@ -1,0 +1,83 @@
+using System.Text.Json.Serialization;
+
+namespace BitmapLedger.Contracts.Control;
+
+/// <summary>What the Agent answers over <c>run/control.sock</c>.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
+[JsonDerivedType(typeof(Done), "done")]
+[JsonDerivedType(typeof(Failed), "failed")]
+[JsonDerivedType(typeof(Welcome), "welcome")]
+[JsonDerivedType(typeof(Rotated), "rotated")]
+[JsonDerivedType(typeof(Digests), "digests")]
+public abstract record ControlReply;
+
+/// <summary>It is done and there is nothing to say.</summary>
+public sealed record Done : ControlReply;
+
+/// <summary>It was not done, and nothing changed.</summary>
+/// <param name="Code">Kebab-case code of spec/cli.md.</param>
+/// <param name="Message">Names the thing, the value and the way out.</param>
+public sealed record Failed(string Code, string Message) : ControlReply;
+
+/// <summary>Answer to <see cref="Hello"/> and <see cref="Status"/>.</summary>
+/// <param name="Protocol">Version of this protocol.</param>
+/// <param name="ProcessId">The Agent's process id.</param>
+/// <param name="Run">Id of this run of the Agent: transient bitmaps end when it changes.</param>
+/// <param name="Listeners">NBD URIs it listens on, without an export name.</param>
+/// <param name="Volumes">Every open volume.</param>
+public sealed record Welcome(
+    int Protocol,
+    int ProcessId,
+    Guid Run,
+    IReadOnlyList<string> Listeners,
+    IReadOnlyList<VolumeStatus> Volumes) : ControlReply;
+
+/// <summary>How a volume is.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Name">Its name.</param>
+/// <param name="Size">Its size in bytes.</param>
+/// <param name="Published">Whether clients may connect.</param>
+/// <param name="LastLsn">LSN of the last journaled write; 0 when none.</param>
+/// <param name="OldestLsn">LSN of the oldest write that the journal still holds; <c>LastLsn + 1</c> when none.</param>
+/// <param name="Fence">Number of the last fence; 0 when none.</param>
+/// <param name="TimeMicroseconds">The volume's clock now, microseconds since the Unix epoch.</param>
+/// <param name="Complete">Whether the Server has given the bitmaps since this Agent started, so that dirty contexts are offered.</param>
+/// <param name="JournalBytes">Bytes that its journal takes on disk.</param>
+/// <param name="Connections">Clients connected now.</param>
+/// <param name="LongestRotationMicroseconds">Longest time that a rotation kept the gate closed.</param>
+/// <param name="Lost">Why writes may have gone unrecorded since the ledger last heard, or null.</param>
+public sealed record VolumeStatus(
+    Guid Id,
+    string Name,
+    long Size,
+    bool Published,
+    long LastLsn,
+    long OldestLsn,
+    long Fence,
+    long TimeMicroseconds,
+    bool Complete,
+    long JournalBytes,
+    int Connections,
+    long LongestRotationMicroseconds,
+    string? Lost);
+
+/// <summary>Answer to <see cref="Rotate"/>, in the order asked.</summary>
+/// <param name="Fences">One for each volume.</param>
+public sealed record Rotated(IReadOnlyList<Fence> Fences) : ControlReply;
+
+/// <summary>Where a rotation cut the writes of a volume: every LSN up to <see cref="Lsn"/> is before it, every later one after it.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Number">Number of the fence, 1, 2, 3 … within the volume.</param>
+/// <param name="Lsn">LSN of the last write before it.</param>
+/// <param name="TimeMicroseconds">When, microseconds since the Unix epoch; not before any write up to <see cref="Lsn"/>.</param>
+public sealed record Fence(Guid Id, long Number, long Lsn, long TimeMicroseconds);
+
+/// <summary>Answer to <see cref="Digest"/>.</summary>
+/// <param name="Bitmaps">One for each bitmap, in table order.</param>
+public sealed record Digests(IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
+
+/// <summary>Digest of a bitmap as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c> computes it.</summary>
+/// <param name="Name">Name of the bitmap.</param>
+/// <param name="Count">Dirty bytes, whole granules, as QEMU's <c>count</c>.</param>
+/// <param name="Sha256">64 lower-case hexadecimal digits.</param>
+public sealed record BitmapDigest(string Name, long Count, string Sha256);

@@ -1,0 +1,80 @@
+using System.Text.Json.Serialization;
+
+namespace BitmapLedger.Contracts.Control;
+
+/// <summary>What the Server may ask of the Agent over <c>run/control.sock</c>.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
+[JsonDerivedType(typeof(Hello), "hello")]
+[JsonDerivedType(typeof(OpenVolume), "open-volume")]
+[JsonDerivedType(typeof(PublishVolume), "publish-volume")]
+[JsonDerivedType(typeof(CloseVolume), "close-volume")]
+[JsonDerivedType(typeof(Rotate), "rotate")]
+[JsonDerivedType(typeof(Settle), "settle")]
+[JsonDerivedType(typeof(Digest), "digest")]
+[JsonDerivedType(typeof(Release), "release")]
+[JsonDerivedType(typeof(Status), "status")]
+public abstract record ControlRequest;
+
+/// <summary>First request on a link. A new link takes over from an older one, which the Agent closes.</summary>
+/// <param name="Protocol">Version of this protocol, <see cref="ControlFrame.ProtocolVersion"/>.</param>
+public sealed record Hello(int Protocol) : ControlRequest;
+
+/// <summary>
+/// Opens and locks the backend and the journal of a volume without offering it to clients. Until
+/// <see cref="PublishVolume"/> it does not survive a restart of the Agent. Asked again for an open volume: no change.
+/// </summary>
+/// <param name="Volume">What to open.</param>
+public sealed record OpenVolume(VolumeSpec Volume) : ControlRequest;
+
+/// <summary>Writes the volume into <c>agent/volumes.json</c> and offers it over NBD.</summary>
+/// <param name="Id">Volume id.</param>
+public sealed record PublishVolume(Guid Id) : ControlRequest;
+
+/// <summary>
+/// Ends the export: running requests finish, its connections close, locks go. An unknown id is no error (a retry).
+/// </summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="DeleteJournal">True when the volume is removed and its last write is in the ledger.</param>
+public sealed record CloseVolume(Guid Id, bool DeleteJournal) : ControlRequest;
+
+/// <summary>
+/// Closes the gates of all named volumes, drains them, takes each LSN, swaps each live bitmap for an empty one, journals
+/// a fence in each, opens the gates. All or nothing; a gate that does not drain in time answers <c>busy</c>.
+/// </summary>
+/// <param name="Volumes">The volumes, each once.</param>
+public sealed record Rotate(IReadOnlyList<RotateVolume> Volumes) : ControlRequest;
+
+/// <summary>One volume of a <see cref="Rotate"/>.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Granularity">Bytes a bit of the new live bitmap: the finest that any of its bitmaps needs from now on.</param>
+public sealed record RotateVolume(Guid Id, long Granularity);
+
+/// <summary>
+/// The bitmaps of a volume as of a fence. The Agent folds every swapped-out map up to the fence into the bitmaps that
+/// recorded, then replaces its table by <paramref name="Bitmaps"/>, and keeps what was written after the fence.
+/// </summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
+/// <param name="Bitmaps">The whole table; a bitmap that is missing here is gone.</param>
+public sealed record Settle(Guid Id, long Fence, IReadOnlyList<BitmapSource> Bitmaps) : ControlRequest;
+
+/// <summary>One bitmap of a <see cref="Settle"/>: its bits at the fence are the union of <see cref="From"/> and <see cref="File"/>.</summary>
+/// <param name="Name">Name of the bitmap.</param>
+/// <param name="Granularity">Bytes a bit.</param>
+/// <param name="Recording">Whether writes after the fence mark it.</param>
+/// <param name="From">Bitmaps of the table before, by name, whose bits at the fence flow in; its own name keeps its bits.</param>
+/// <param name="File">A file in <c>run/bits/</c> with an encoded bitmap; the Agent deletes it after reading. Null for none.</param>
+public sealed record BitmapSource(string Name, long Granularity, bool Recording, IReadOnlyList<string> From, string? File);
+
+/// <summary>Digests of all bitmaps of a volume as of its last fence, writes after it left out.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
+public sealed record Digest(Guid Id, long Fence) : ControlRequest;
+
+/// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may go.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Lsn">Last committed LSN.</param>
+public sealed record Release(Guid Id, long Lsn) : ControlRequest;
+
+/// <summary>Asks how all volumes are.</summary>
+public sealed record Status : ControlRequest;
