@@ -1,0 +1,131 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace BitmapLedger.Testing;
+
+/// <summary>A running <c>bml serve</c> on a data directory of its own, driven from outside as a user would.</summary>
+public sealed class Ledger : IAsyncDisposable
+{
+    private static readonly TimeSpan _readyLimit = TimeSpan.FromSeconds(60);
+    private readonly ScratchDirectory _scratch = new();
+    private Process? _serve;
+
+    private Ledger()
+    {
+    }
+
+    public string DataDirectory => _scratch["d"];
+
+    /// <summary>A place for images and the like that goes with the ledger.</summary>
+    public string Scratch(string name) => _scratch[name];
+
+    public string ReadyLine { get; private set; } = "";
+
+    /// <summary>HTTP over TCP, as the ready line says.</summary>
+    public Uri Http => new(ReadyLine.Split(' ').Single(w => w.StartsWith("http=", StringComparison.Ordinal))["http=".Length..]);
+
+    public string NbdSocket => Path.Combine(DataDirectory, "run", "nbd.sock");
+
+    public string Export(string volume) => $"nbd+unix:///{volume}?socket={NbdSocket}";
+
+    public int ServePid => _serve?.Id ?? throw new InvalidOperationException("Not started.");
+
+    public int Pid(string part) => int.Parse(File.ReadAllText(Path.Combine(DataDirectory, "run", part + ".pid")).Trim());
+
+    public static async Task<Ledger> StartAsync(params IEnumerable<string> arguments)
+    {
+        var ledger = new Ledger();
+        try
+        {
+            await ledger.ServeAsync(arguments).ConfigureAwait(false);
+            return ledger;
+        }
+        catch
+        {
+            await ledger.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Runs <c>bml serve</c> (again) and waits for its ready line.</summary>
+    public async Task ServeAsync(params IEnumerable<string> arguments)
+    {
+        string[] line = ["serve", "--data-dir", DataDirectory, "--http", "127.0.0.1:0", .. arguments];
+        _serve = Tool.Start(Program, line);
+        var complaints = _serve.StandardError.ReadToEndAsync();
+        using var limit = new CancellationTokenSource(_readyLimit);
+        string? ready = null;
+        try
+        {
+            ready = await _serve.StandardOutput.ReadLineAsync(limit.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            _serve.Kill();
+        }
+
+        ReadyLine = ready is not null && ready.StartsWith("ready ", StringComparison.Ordinal)
+            ? ready
+            : throw new InvalidOperationException($"bml serve said '{ready}'\n{await complaints.ConfigureAwait(false)}\n{Logs()}");
+    }
+
+    public ToolResult Bml(params IEnumerable<string> arguments) => Tool.Run(Program, [.. arguments, "--data-dir", DataDirectory]);
+
+    public JsonElement Json(params IEnumerable<string> arguments)
+    {
+        var result = Bml([.. arguments, "--json"]).Expect();
+        using var document = JsonDocument.Parse(result.Output);
+        return document.RootElement.Clone();
+    }
+
+    /// <summary>SIGTERM, as a service manager would.</summary>
+    public async Task StopAsync()
+    {
+        if (_serve is null)
+            return;
+        if (!_serve.HasExited)
+            Posix.Signal(_serve.Id, Posix.SigTerm);
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        await _serve.WaitForExitAsync(limit.Token).ConfigureAwait(false);
+        _serve.Dispose();
+        _serve = null;
+    }
+
+    /// <summary>kill -9 of the named parts: <c>serve</c>, <c>agent</c>, <c>server</c>, <c>postgres</c>.</summary>
+    public void Kill(params IEnumerable<string> parts)
+    {
+        foreach (var pid in parts.Select(p => p == "serve" ? ServePid : Pid(p)).ToArray())
+            Posix.Signal(pid, Posix.SigKill);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await StopAsync().ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            Kill("serve");
+        }
+
+        foreach (var part in new[] { "server", "agent", "postgres" }.Where(p => File.Exists(Path.Combine(DataDirectory, "run", p + ".pid"))))
+        {
+            if (Posix.IsAlive(Pid(part)))
+                Kill(part);
+        }
+
+        _serve?.Dispose();
+        _scratch.Dispose();
+    }
+
+    private static string Program => Path.Combine(Repository.Programs, "bml");
+
+    private string Logs()
+    {
+        var directory = Path.Combine(DataDirectory, "log");
+        return Directory.Exists(directory)
+            ? string.Join('\n', Directory.GetFiles(directory).Select(f => $"--- {f}\n{File.ReadAllText(f)}"))
+            : "";
+    }
+}
