@@ -1,0 +1,59 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+
+namespace BitmapLedger.Bitmaps;
+
+/// <summary>Zeroed memory outside the garbage collector whose pages appear when first written.</summary>
+internal sealed unsafe partial class LazyMemory : IDisposable
+{
+    private const int ProtReadWrite = 0x3;
+    private const int MapPrivateAnonymousNoReserve = 0x2 | 0x20 | 0x4000;
+    private const int MadviseDontNeed = 4;
+
+    private readonly nuint _lengthBytes;
+    private nint _address;
+
+    public LazyMemory(long lengthBytes)
+    {
+        _lengthBytes = checked((nuint)lengthBytes);
+        _address = Map(0, _lengthBytes, ProtReadWrite, MapPrivateAnonymousNoReserve, -1, 0);
+        if (_address == -1)
+            throw new IOException($"Cannot reserve {lengthBytes} bytes: {new Win32Exception().Message}");
+    }
+
+    // A leak here is megabytes that no heap dump shows.
+    ~LazyMemory() => Free();
+
+    public nint Address => _address;
+
+    public bool IsDisposed => _address == 0;
+
+    /// <summary>Gives every page back; they read as zeroes again.</summary>
+    public void Zero()
+    {
+        ObjectDisposedException.ThrowIf(IsDisposed, this);
+        if (Advise(_address, _lengthBytes, MadviseDontNeed) != 0)
+            throw new InvalidOperationException($"madvise: {new Win32Exception().Message}");
+    }
+
+    public void Dispose()
+    {
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    private void Free()
+    {
+        if (Interlocked.Exchange(ref _address, 0) is var address and not (0 or -1))
+            _ = Unmap(address, _lengthBytes);
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    private static partial nint Map(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
+    private static partial int Unmap(nint address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "madvise", SetLastError = true)]
+    private static partial int Advise(nint address, nuint length, int advice);
+}

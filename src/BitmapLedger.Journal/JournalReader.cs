@@ -1,0 +1,169 @@
+using System.Text;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
+using Microsoft.Win32.SafeHandles;
+
+namespace BitmapLedger.Journal;
+
+/// <summary>
+/// Reads a journal in LSN order, also while its writer goes on in another process. One thread; never writes.
+/// </summary>
+/// <param name="directory">The journal's directory.</param>
+/// <param name="volumeId">Whose journal it is.</param>
+public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
+{
+    private const int ChunkBytes = 1 << 20;
+    private readonly byte[] _chunk = new byte[ChunkBytes];
+    private readonly Dictionary<int, string> _names = [];
+    private SafeFileHandle? _file;
+    private SegmentHeader _segment;
+    private long _position;
+    private long _lastLsn = -1;
+
+    /// <summary>Names of the connections, as far as they were met.</summary>
+    public IReadOnlyDictionary<int, string> Names => _names;
+
+    /// <summary>LSN of the oldest write that can be read; 1 when there is no journal.</summary>
+    public long OldestLsn()
+    {
+        var headers = SegmentFiles.Headers(directory, volumeId);
+        return headers.Count == 0 ? 1 : headers[0].LastLsn + 1;
+    }
+
+    /// <summary>Reads writes above an LSN, as far as they are there now.</summary>
+    /// <param name="afterLsn">The last LSN that the caller has; reading on from the last call costs no search.</param>
+    /// <param name="target">Receives them, ascending. A gap between LSNs is a void: it never reached the backend.</param>
+    /// <returns>How many; 0 when there is nothing newer yet.</returns>
+    /// <exception cref="CorruptionException">A record before a good one is damaged.</exception>
+    public int Read(long afterLsn, Span<SingleWrite> target)
+    {
+        if (_file is null || afterLsn != _lastLsn)
+            Seek(afterLsn);
+        var count = 0;
+        while (_file is not null && count < target.Length)
+        {
+            var read = RandomAccess.Read(_file, _chunk, _position) / JournalSlot.Size * JournalSlot.Size;
+            var stopped = Decode(_chunk.AsSpan(0, read), target, ref count);
+            if (stopped && !TryPassHole())
+                break;
+            if (!stopped && read == 0 && !TryOpen(_segment.Number + 1))
+                break;
+        }
+
+        return count;
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _file?.Dispose();
+
+    private void Seek(long afterLsn)
+    {
+        _file?.Dispose();
+        _file = null;
+        _lastLsn = afterLsn;
+        var headers = SegmentFiles.Headers(directory, volumeId);
+        var start = headers.FindLastIndex(h => h.LastLsn <= afterLsn);
+        foreach (var header in headers.Skip(Math.Max(start, 0)))
+            if (TryOpen(header.Number))
+                return;
+    }
+
+    /// <summary>False when the segment is not there, or not in use yet.</summary>
+    private bool TryOpen(long number)
+    {
+        SafeFileHandle? file = null;
+        try
+        {
+            file = File.OpenHandle(
+                SegmentFiles.PathOf(directory, number), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (FileNotFoundException)
+        {
+            return false;
+        }
+
+        var length = RandomAccess.Read(file, _chunk.AsSpan(0, SegmentHeader.Size), 0);
+        if (SegmentHeader.TryRead(_chunk.AsSpan(0, length), out _) is not { } header)
+        {
+            file.Dispose();
+            return false;
+        }
+
+        _file?.Dispose();
+        _file = file;
+        _segment = header;
+        _position = SegmentHeader.Size;
+        return true;
+    }
+
+    /// <summary>Decodes until the target is full, the chunk ends (false), or a slot holds no record (true).</summary>
+    private bool Decode(ReadOnlySpan<byte> chunk, Span<SingleWrite> target, ref int count)
+    {
+        var salt = _segment.Salt;
+        for (; chunk.Length >= JournalSlot.Size && count < target.Length; chunk = chunk[JournalSlot.Size..])
+        {
+            if (JournalSlot.TryRead(chunk, salt, out var record) != SlotFault.None)
+                return true;
+            _position += JournalSlot.Size;
+            if (record.Kind == SlotKind.Connection)
+                _names[record.Connection] = Encoding.UTF8.GetString(JournalSlot.Name(chunk, record));
+            if (!record.IsWrite || record.Lsn <= _lastLsn)
+                continue;
+            _lastLsn = record.Lsn;
+            target[count++] = new(
+                record.Lsn, record.TimeMicroseconds, (WriteKind)record.Kind, record.Offset, record.Length, record.Connection);
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Stands before a slot that held no record at the first look. The writer fills slots in order and starts a segment
+    /// anew where it had to leave a hole, so an empty slot is the end for now unless the next segment is in use.
+    /// </summary>
+    /// <returns>False when the journal ends here for now.</returns>
+    private bool TryPassHole()
+    {
+        var inUse = SegmentInUse(_segment.Number + 1);
+        var fault = Fault(_position);
+        if (fault == SlotFault.None)
+            return true;
+        if (fault == SlotFault.Empty && !inUse)
+            return false;
+
+        var next = NextRecord(_position);
+        if (next < 0)
+            return inUse && TryOpen(_segment.Number + 1);
+        // A record behind it: what was being written at the second look is there at the third.
+        fault = Fault(_position);
+        if (fault is not (SlotFault.None or SlotFault.Empty))
+            throw new CorruptionException(
+                SegmentFiles.PathOf(directory, _segment.Number), _position, "a damaged record stands before a good one");
+        _position = fault == SlotFault.None ? _position : next;
+        return true;
+    }
+
+    private SlotFault Fault(long position)
+    {
+        Span<byte> slot = stackalloc byte[JournalSlot.Size];
+        return RandomAccess.Read(_file!, slot, position) < slot.Length
+            ? SlotFault.Empty
+            : JournalSlot.TryRead(slot, _segment.Salt, out _);
+    }
+
+    private long NextRecord(long position)
+    {
+        var salt = _segment.Salt;
+        for (var at = position; RandomAccess.Read(_file!, _chunk, at) is var read && read >= JournalSlot.Size; at += read)
+        {
+            read = read / JournalSlot.Size * JournalSlot.Size;
+            for (var i = 0; i < read; i += JournalSlot.Size)
+                if (JournalSlot.TryRead(_chunk.AsSpan(i), salt, out _) == SlotFault.None)
+                    return at + i;
+        }
+
+        return -1;
+    }
+
+    private bool SegmentInUse(long number) => SegmentFiles.Headers(directory, volumeId).Exists(h => h.Number == number);
+}

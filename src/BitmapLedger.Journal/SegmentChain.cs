@@ -1,0 +1,137 @@
+namespace BitmapLedger.Journal;
+
+/// <summary>
+/// The segments of a journal as its writer sees them: the current one, one prepared ahead, and the older ones that still
+/// hold what PostgreSQL has not got. The caller holds the journal's lock.
+/// </summary>
+internal sealed class SegmentChain : IDisposable
+{
+    private readonly JournalOptions _options;
+    private readonly Func<long, SegmentHeader> _header;
+    private readonly Queue<SegmentHeader> _older = new();
+    private readonly int _slotsPerSegment;
+    private readonly long _slotsMax;
+    private Segment _current;
+    private SegmentHeader _currentHeader;
+    private SegmentPreparation? _next;
+    private long _position;
+    private long _reserved;
+
+    public SegmentChain(JournalOptions options, JournalRecovery found, Func<long, SegmentHeader> header)
+    {
+        _options = options;
+        _header = header;
+        _slotsPerSegment = (options.SegmentBytes - SegmentHeader.Size) / JournalSlot.Size;
+        _slotsMax = Math.Max(2, options.QuotaBytes / options.SegmentBytes) * _slotsPerSegment;
+        foreach (var segment in found.Segments.SkipLast(1))
+            _older.Enqueue(segment);
+        if (found.Segments.Count > 0)
+        {
+            _currentHeader = found.Segments[^1];
+            _current = Segment.Continue(options.Directory, _currentHeader.Number);
+            _position = found.HasHole ? options.SegmentBytes : found.EndBytes;
+        }
+        else
+        {
+            _current = Segment.Prepare(options.Directory, 1, options.SegmentBytes);
+            Begin();
+        }
+
+        PrepareNext();
+    }
+
+    public long Number => _current.Number;
+
+    public uint Salt { get; private set; }
+
+    public int RoomInSlots => (int)((_options.SegmentBytes - _position) / JournalSlot.Size);
+
+    public long OldestLsn => (_older.TryPeek(out var oldest) ? oldest : _currentHeader).LastLsn + 1;
+
+    public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
+
+    /// <summary>Sets slots aside within the quota; a rollover may waste a slot, which each reservation allows for.</summary>
+    public bool TryReserve(int slots)
+    {
+        var used = (long)_older.Count * _slotsPerSegment + (_position - SegmentHeader.Size) / JournalSlot.Size;
+        if (used + _reserved + slots > _slotsMax)
+            return false;
+        _reserved += slots;
+        return true;
+    }
+
+    public void Unreserve(int slots) => _reserved -= slots;
+
+    /// <summary>Goes on in the next segment.</summary>
+    /// <exception cref="IOException">The disk has no room for one.</exception>
+    public void Next()
+    {
+        var next = _next?.Take() ?? Segment.Prepare(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+        _next = null;
+        _older.Enqueue(_currentHeader);
+        _current.Dispose();
+        _current = next;
+        Begin();
+        PrepareNext();
+    }
+
+    /// <summary>
+    /// Stores slots behind the last ones. Where the disk refused nothing is written again: the journal goes on in the next
+    /// segment, so that a reader knows the end of this one from a batch under way.
+    /// </summary>
+    public bool TryWrite(ReadOnlySpan<byte> slots)
+    {
+        try
+        {
+            Write(slots);
+            return true;
+        }
+        catch (IOException)
+        {
+            _position = _options.SegmentBytes;
+            return false;
+        }
+    }
+
+    public void Write(ReadOnlySpan<byte> slots)
+    {
+        RandomAccess.Write(_current.File, slots, _position);
+        _position += slots.Length;
+    }
+
+    /// <summary>Deletes the segments that hold nothing above <paramref name="lsn"/>; true when there was one.</summary>
+    public bool Release(long lsn)
+    {
+        var any = false;
+        while (_older.Count > 0 && (_older.Count > 1 ? _older.ElementAt(1) : _currentHeader).LastLsn <= lsn)
+        {
+            File.Delete(SegmentFiles.PathOf(_options.Directory, _older.Dequeue().Number));
+            any = true;
+        }
+
+        return any;
+    }
+
+    public void Dispose()
+    {
+        var prepared = _next?.Take();
+        prepared?.Dispose();
+        if (prepared is not null)
+            File.Delete(prepared.Path);
+        _current.Dispose();
+    }
+
+    private void Begin()
+    {
+        _currentHeader = _header(_current.Number);
+        _current.WriteHeader(_currentHeader);
+        _position = SegmentHeader.Size;
+        Salt = _currentHeader.Salt;
+    }
+
+    private void PrepareNext()
+    {
+        Salt = _currentHeader.Salt;
+        _next = new(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+    }
+}

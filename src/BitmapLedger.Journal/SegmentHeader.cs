@@ -1,0 +1,81 @@
+using System.Buffers.Binary;
+using BitmapLedger.Bitmaps;
+
+namespace BitmapLedger.Journal;
+
+/// <summary>
+/// The first sector of a segment. It carries over what would be lost with the segments before it. Layout: FORMAT.md.
+/// </summary>
+/// <param name="VolumeId">Whose journal it is.</param>
+/// <param name="Number">Number of the segment, 1, 2, 3 …</param>
+/// <param name="LastLsn">LSN of the last write before this segment.</param>
+/// <param name="LastFence">Number of the last fence before it.</param>
+/// <param name="TimeMicroseconds">The latest time recorded before it.</param>
+public readonly record struct SegmentHeader(Guid VolumeId, long Number, long LastLsn, long LastFence, long TimeMicroseconds)
+{
+    /// <summary>Bytes of the header: one sector.</summary>
+    public const int Size = 512;
+
+    private const uint Magic = 0x4A4C_4D42; // "BMLJ" as it lies on disk
+    private const byte Version = 1;
+    private const int ChecksumOffset = Size - sizeof(uint);
+
+    /// <summary>What the checksums of this segment's slots are salted with.</summary>
+    public uint Salt
+    {
+        get
+        {
+            Span<byte> identity = stackalloc byte[24];
+            VolumeId.TryWriteBytes(identity);
+            BinaryPrimitives.WriteInt64LittleEndian(identity[16..], Number);
+            return Crc32C.Of(identity);
+        }
+    }
+
+    /// <summary>Name of the segment's file in the journal's directory.</summary>
+    public static string FileName(long number) => $"{number:D8}.seg";
+
+    /// <summary>Writes the header into one sector.</summary>
+    public void Write(Span<byte> target)
+    {
+        var sector = target[..Size];
+        sector.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(sector, Magic);
+        sector[4] = Version;
+        VolumeId.TryWriteBytes(sector[8..]);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[24..], Number);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[32..], LastLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[40..], LastFence);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[48..], TimeMicroseconds);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
+    }
+
+    /// <summary>Reads and verifies a header; null when the sector holds none, and then <paramref name="fault"/> says why.</summary>
+    public static SegmentHeader? TryRead(ReadOnlySpan<byte> source, out string fault)
+    {
+        fault = "";
+        if (source.Length < Size)
+            fault = "the segment is shorter than its header";
+        else if (!source[..Size].ContainsAnyExcept((byte)0))
+            fault = "the segment was prepared and never used";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(source) != Magic)
+            fault = "this is no journal segment";
+        else if (source[4] != Version)
+            fault = $"a journal of version {source[4]}; this program reads version {Version}";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
+            fault = "the checksum of the segment's header does not match";
+        if (fault.Length > 0)
+            return null;
+
+        var header = new SegmentHeader(
+            new Guid(source.Slice(8, 16)),
+            BinaryPrimitives.ReadInt64LittleEndian(source[24..]),
+            BinaryPrimitives.ReadInt64LittleEndian(source[32..]),
+            BinaryPrimitives.ReadInt64LittleEndian(source[40..]),
+            BinaryPrimitives.ReadInt64LittleEndian(source[48..]));
+        if (header is { Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0 })
+            return header;
+        fault = "a value of the segment's header cannot be";
+        return null;
+    }
+}

@@ -1,0 +1,42 @@
+using BitmapLedger.Testing;
+
+namespace BitmapLedger.Bench;
+
+/// <summary>4 KiB random writes with one dirty bitmap: ours and qemu-storage-daemon's in turn, on files beside each other.</summary>
+internal static class AgainstQemu
+{
+    private const long Size = 1L << 30;
+
+    public static async Task<string> RunAsync(int depth, int rounds, int seconds)
+    {
+        await using var ledger = await Ledger.StartAsync().ConfigureAwait(false);
+        ledger.Json("volume", "create", "v", "--size", $"{Size}");
+        ledger.Json("bitmap", "add", "v", "b0");
+        using var qemu = new QemuStorageDaemon(ledger.Scratch("qemu"), Size);
+        qemu.Execute("block-dirty-bitmap-add", new { node = "n0", name = "b0" });
+        qemu.Export("n0", "b0");
+        // Both files get their blocks before anything is measured, so that neither pays for allocation.
+        foreach (var uri in new[] { ledger.Export("v"), qemu.Uri("n0") })
+            Tool.Run("nbdcopy", "--allocated", await FullImageAsync(ledger).ConfigureAwait(false), uri).Expect();
+
+        List<double> ours = [], theirs = [];
+        for (var round = 0; round < rounds; round++)
+        {
+            ours.Add((await Fio.RandomWritesAsync(ledger.Export("v"), depth, seconds, round).ConfigureAwait(false)).PerSecond);
+            theirs.Add((await Fio.RandomWritesAsync(qemu.Uri("n0"), depth, seconds, round).ConfigureAwait(false)).PerSecond);
+        }
+
+        var ratio = Median.Of(ours.Zip(theirs, (o, t) => o / t));
+        var floor = depth == 32 ? "2" : "–";
+        return $"| 4 KiB random writes a second, depth {depth}, against qemu-storage-daemon | {Median.Of(ours).Show("N0")} | " +
+            $"{Median.Of(theirs).Show("N0")} | {ratio.Show("0.00")} | {floor} |";
+    }
+
+    private static async Task<string> FullImageAsync(Ledger ledger)
+    {
+        var image = ledger.Scratch("full.img");
+        if (!File.Exists(image))
+            (await Tool.RunAsync("dd", ["if=/dev/urandom", $"of={image}", "bs=1M", $"count={Size >> 20}"]).ConfigureAwait(false)).Expect();
+        return image;
+    }
+}
