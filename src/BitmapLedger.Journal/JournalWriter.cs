@@ -25,6 +25,7 @@ public sealed class JournalWriter : IDisposable
     private long _lastLsn;
     private long _lastFence;
     private int _lastConnection;
+    private readonly ManualResetEventSlim _spaceFreed = new();
     private bool _closed;
 
     private JournalWriter(JournalOptions options, JournalRecovery found)
@@ -94,8 +95,10 @@ public sealed class JournalWriter : IDisposable
     {
         lock (_lock)
         {
+            if (_closed)
+                return false;
             if (_chain.TryReserve(writes + 1))
-                return !_closed;
+                return true;
         }
 
         return wait && WaitForSpace(writes + 1);
@@ -160,22 +163,24 @@ public sealed class JournalWriter : IDisposable
             _boot.Acknowledge();
     }
 
-    /// <summary>Closes the journal in order; whoever waits for space is sent away.</summary>
-    public void Dispose()
+    /// <summary>Reserves nothing from now on, and sends away whoever waits for space.</summary>
+    public void StopReserving()
     {
         lock (_lock)
-        {
-            if (_closed)
-                return;
             _closed = true;
-            _boot.Close();
-            _chain.Dispose();
-        }
-
         _spaceFreed.Set();
     }
 
-    private readonly ManualResetEventSlim _spaceFreed = new();
+    /// <summary>Closes the journal in order. Nobody appends any more.</summary>
+    public void Dispose()
+    {
+        StopReserving();
+        lock (_lock)
+        {
+            _boot.Close();
+            _chain.Dispose();
+        }
+    }
 
     private bool WaitForSpace(int slots)
     {

@@ -1,0 +1,36 @@
+using BitmapLedger.Nbd;
+
+namespace BitmapLedger.Agent;
+
+/// <summary>What the Agent was started with.</summary>
+internal sealed record AgentOptions(string DataDirectory, IReadOnlyList<NbdUri> Listeners)
+{
+    public const string Usage = "usage: bml-agent --data-dir DIR [--nbd URI]...";
+
+    /// <summary>Null with a fault that says what is wrong.</summary>
+    public static AgentOptions? TryParse(string[] arguments, out string fault)
+    {
+        string? dataDirectory = null;
+        List<NbdUri> listeners = [];
+        fault = "";
+        for (var i = 0; i < arguments.Length && fault.Length == 0; i += 2)
+        {
+            if (i + 1 == arguments.Length)
+                fault = $"{arguments[i]} wants a value";
+            else if (arguments[i] == "--data-dir")
+                dataDirectory = Path.GetFullPath(arguments[i + 1]);
+            else if (arguments[i] == "--nbd" && NbdUri.TryParse(arguments[i + 1], out fault) is { } uri)
+                listeners.Add(uri);
+            else if (fault.Length == 0)
+                fault = $"unknown option '{arguments[i]}'";
+        }
+
+        if (fault.Length == 0 && dataDirectory is null)
+            fault = "--data-dir is missing";
+        if (fault.Length > 0)
+            return null;
+        if (listeners.Count == 0)
+            listeners.Add(new(Host: null, 0, Path.Combine(dataDirectory!, "run", "nbd.sock"), ""));
+        return new(dataDirectory!, listeners);
+    }
+}

@@ -1,0 +1,92 @@
+using System.Net.Sockets;
+using BitmapLedger.Nbd;
+using BitmapLedger.WritePath.Control;
+
+namespace BitmapLedger.Agent;
+
+/// <summary>Accepts clients and gives each a thread of its own.</summary>
+internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
+{
+    private const int ConnectionsMax = 1024;
+
+    /// <summary>A client whose requests do not end within this is cut off without its replies.</summary>
+    private static readonly TimeSpan _drainLimit = TimeSpan.FromSeconds(10);
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<Socket, (Thread Thread, ClientConnection Connection)> _clients = [];
+    private readonly List<NbdListener> _listeners = [];
+
+    public void Listen(IEnumerable<NbdUri> uris)
+    {
+        foreach (var uri in uris)
+            _listeners.Add(NbdListener.Open(uri));
+        volumes.Listeners = [.. _listeners.Select(l => l.Uri.ToString())];
+        foreach (var listener in _listeners)
+            new Thread(() => Accept(listener)) { IsBackground = true, Name = "accept" }.Start();
+    }
+
+    /// <summary>Ends the connections of a volume and waits for them.</summary>
+    public void Drop(Guid volumeId) => Drop(c => c.VolumeId == volumeId);
+
+    /// <summary>Ends everything in order.</summary>
+    public void Stop()
+    {
+        foreach (var listener in _listeners)
+            listener.Dispose();
+        volumes.StopReserving();
+        Drop(_ => true);
+    }
+
+    private void Drop(Func<ClientConnection, bool> chosen)
+    {
+        List<(Thread Thread, ClientConnection Connection)> ending;
+        lock (_lock)
+            ending = [.. _clients.Values.Where(c => chosen(c.Connection))];
+        foreach (var (_, connection) in ending)
+            connection.StopReceiving();
+        foreach (var (thread, connection) in ending)
+        {
+            if (!thread.Join(_drainLimit))
+                connection.Abort();
+        }
+    }
+
+    private void Accept(NbdListener listener)
+    {
+        while (listener.Accept() is { } socket)
+        {
+            lock (_lock)
+            {
+                if (_clients.Count >= ConnectionsMax)
+                {
+                    log.Line($"a client was turned away: {ConnectionsMax} are connected");
+                    socket.Dispose();
+                    continue;
+                }
+
+                var connection = new ClientConnection(socket, volumes, log);
+                var thread = new Thread(() => Serve(socket, connection)) { IsBackground = true, Name = "nbd" };
+                _clients.Add(socket, (thread, connection));
+                thread.Start();
+            }
+        }
+    }
+
+    private void Serve(Socket socket, ClientConnection connection)
+    {
+        try
+        {
+            connection.Run();
+        }
+        catch (Exception gone) when (gone is SocketException or ObjectDisposedException)
+        {
+            // A client that goes away without a word has done nothing wrong.
+        }
+        finally
+        {
+            lock (_lock)
+                _clients.Remove(socket);
+            socket.Dispose();
+        }
+    }
+}

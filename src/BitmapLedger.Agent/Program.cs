@@ -1,0 +1,48 @@
+using System.Runtime.InteropServices;
+using BitmapLedger.Agent;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.WritePath.Control;
+
+const int failed = 1;
+const int usage = 64;
+
+if (AgentOptions.TryParse(args, out var fault) is not { } options)
+{
+    Console.Error.WriteLine($"bml-agent: {fault}\n{AgentOptions.Usage}");
+    return usage;
+}
+
+var log = new AgentLog(TimeProvider.System);
+var run = Path.Combine(options.DataDirectory, "run");
+using var ended = new ManualResetEventSlim();
+using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+using var onInt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
+using var onHangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, c => c.Cancel = true);
+try
+{
+    Directory.CreateDirectory(run);
+    using var alone = AgentLock.Take(Path.Combine(run, "agent.lock"));
+    using var volumes = new VolumeSet(options.DataDirectory, TimeProvider.System);
+    volumes.Recover(log.Line);
+    var server = new NbdServer(volumes, log);
+    volumes.DropConnections = server.Drop;
+    server.Listen(options.Listeners);
+    using var control = new ControlServer(Path.Combine(run, "control.sock"), volumes, log.Line);
+    PidFile.Write(Path.Combine(run, "agent.pid"));
+    log.Line($"serving {volumes.List().Count} volumes on {string.Join(' ', volumes.Listeners)}");
+    ended.Wait();
+    server.Stop();
+    log.Line("ended in order");
+    return 0;
+}
+catch (Exception refusal) when (refusal is BitmapLedgerException or IOException or UnauthorizedAccessException)
+{
+    log.Line(refusal.Message);
+    return failed;
+}
+
+void End(PosixSignalContext context)
+{
+    context.Cancel = true;
+    ended.Set();
+}

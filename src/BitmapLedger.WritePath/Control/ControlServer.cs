@@ -1,0 +1,112 @@
+using System.Buffers.Binary;
+using System.Net.Sockets;
+using System.Text.Json;
+using BitmapLedger.Contracts.Control;
+
+namespace BitmapLedger.WritePath.Control;
+
+/// <summary>
+/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what is no
+/// frame ends its link and nothing else.
+/// </summary>
+public sealed class ControlServer : IDisposable
+{
+    private readonly Socket _listener;
+    private readonly VolumeSet _volumes;
+    private readonly Action<string> _log;
+    private readonly Thread _accepting;
+    private Socket? _link;
+
+    /// <summary>Listens.</summary>
+    /// <param name="path">Path of the socket.</param>
+    /// <param name="volumes">Answers the requests.</param>
+    /// <param name="log">Takes lines about links that ended badly.</param>
+    public ControlServer(string path, VolumeSet volumes, Action<string> log)
+    {
+        _volumes = volumes;
+        _log = log;
+        _listener = UnixListener.Listen(path);
+        _accepting = new Thread(Accept) { IsBackground = true, Name = "control" };
+        _accepting.Start();
+    }
+
+    /// <summary>Ends the link and stops listening.</summary>
+    public void Dispose()
+    {
+        _listener.Dispose();
+        Volatile.Read(ref _link)?.Dispose();
+        _accepting.Join();
+    }
+
+    private void Accept()
+    {
+        while (true)
+        {
+            try
+            {
+                var socket = _listener.Accept();
+                new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
+            }
+            catch (Exception closed) when (closed is SocketException or ObjectDisposedException)
+            {
+                return;
+            }
+        }
+    }
+
+    private void Serve(Socket socket)
+    {
+        try
+        {
+            using var stream = new NetworkStream(socket, ownsSocket: true);
+            while (ReadFrame(stream) is { } frame)
+            {
+                if (frame.Request is Hello)
+                    TakeOver(socket);
+                else if (!ReferenceEquals(Volatile.Read(ref _link), socket))
+                    throw new InvalidDataException("a link begins with hello");
+                WriteFrame(stream, new(frame.Id, Request: null, _volumes.Handle(frame.Request!)));
+            }
+        }
+        catch (Exception failure) when (failure is InvalidDataException or JsonException or NotSupportedException)
+        {
+            _log($"control link closed: {failure.Message}");
+        }
+        catch (Exception gone) when (gone is IOException or ObjectDisposedException or SocketException)
+        {
+            // The Server went away; the next one says hello.
+        }
+    }
+
+    private void TakeOver(Socket socket)
+    {
+        var before = Interlocked.Exchange(ref _link, socket);
+        if (before is not null && !ReferenceEquals(before, socket))
+            before.Dispose();
+    }
+
+    /// <summary>The next request; null at the end of the link.</summary>
+    private static ControlFrame? ReadFrame(NetworkStream stream)
+    {
+        Span<byte> prefix = stackalloc byte[4];
+        if (stream.ReadAtLeast(prefix, 4, throwOnEndOfStream: false) < 4)
+            return null;
+        var length = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
+        if (length > ControlFrame.BytesMax)
+            throw new InvalidDataException($"a frame of {length} bytes, more than {ControlFrame.BytesMax}");
+        var bytes = new byte[length];
+        stream.ReadExactly(bytes);
+        return JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Request: not null } frame
+            ? frame
+            : throw new InvalidDataException("a frame without a request");
+    }
+
+    private static void WriteFrame(NetworkStream stream, ControlFrame frame)
+    {
+        var json = JsonSerializer.SerializeToUtf8Bytes(frame, ControlJson.Default.ControlFrame);
+        var bytes = new byte[4 + json.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
+        json.CopyTo(bytes, 4);
+        stream.Write(bytes);
+    }
+}

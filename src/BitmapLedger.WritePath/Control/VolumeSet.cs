@@ -1,0 +1,217 @@
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Codecs;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Nbd;
+using BitmapLedger.WritePath.Backends;
+using BitmapLedger.WritePath.Tracking;
+
+namespace BitmapLedger.WritePath.Control;
+
+/// <summary>The volumes of an Agent, and what the Server may do to them. Requests come one at a time.</summary>
+public sealed class VolumeSet : IExportSource, IDisposable
+{
+    private readonly string _dataDirectory;
+    private readonly TimeProvider _clock;
+    private readonly VolumeFile _file;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<Guid, TrackedVolume> _volumes = [];
+    private readonly Guid _run = Guid.CreateVersion7();
+    private volatile IReadOnlyList<VolumeExport> _exports = [];
+
+    /// <summary>No volume is open yet; <see cref="Recover"/> opens those of the last run.</summary>
+    /// <param name="dataDirectory">The data directory.</param>
+    /// <param name="clock">Wall clock.</param>
+    public VolumeSet(string dataDirectory, TimeProvider clock)
+    {
+        _dataDirectory = dataDirectory;
+        _clock = clock;
+        _file = new(Path.Combine(dataDirectory, "agent", "volumes.json"));
+    }
+
+    /// <summary>Called with the id of a volume whose connections must end, and returns when they have.</summary>
+    public Action<Guid> DropConnections { get; set; } = _ => { };
+
+    /// <summary>NBD URIs that the Agent listens on.</summary>
+    public IReadOnlyList<string> Listeners { get; set; } = [];
+
+    /// <summary>Opens and offers what was offered before this process started.</summary>
+    /// <param name="complain">Called for each volume that cannot be opened; the others go on.</param>
+    public void Recover(Action<string> complain)
+    {
+        foreach (var spec in _file.Read())
+        {
+            try
+            {
+                Open(spec).Published = true;
+            }
+            catch (Exception failure) when (failure is BitmapLedgerException or IOException)
+            {
+                complain($"volume '{spec.Name}' stays closed: {failure.Message}");
+            }
+        }
+
+        _exports = Published();
+    }
+
+    /// <inheritdoc />
+    public IReadOnlyList<IExport> List() => _exports;
+
+    /// <summary>Answers a request of the Server.</summary>
+    public ControlReply Handle(ControlRequest request)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return request switch
+                {
+                    Hello { Protocol: not ControlFrame.ProtocolVersion } hello => new Failed(
+                        "unsupported", $"control protocol {hello.Protocol}; this agent speaks {ControlFrame.ProtocolVersion}"),
+                    Hello or Status => Welcome(),
+                    OpenVolume open => Done(() => Open(open.Volume)),
+                    PublishVolume publish => Done(() => Publish(publish.Id)),
+                    CloseVolume close => Done(() => Close(close)),
+                    Rotate rotate => RotateAll(rotate),
+                    Settle settle => SettleOne(settle),
+                    Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
+                    Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
+                    _ => new Failed("unsupported", $"unknown request {request.GetType().Name}"),
+                };
+            }
+            catch (BitmapLedgerException refusal)
+            {
+                return new Failed(refusal.Code, refusal.Message);
+            }
+            catch (IOException failure)
+            {
+                return new Failed("failed", failure.Message);
+            }
+        }
+    }
+
+    /// <summary>Nobody waits for space in a journal from now on: connections are about to end.</summary>
+    public void StopReserving()
+    {
+        lock (_lock)
+        {
+            foreach (var volume in _volumes.Values)
+                volume.Journal.StopReserving();
+        }
+    }
+
+    /// <summary>Closes every volume in order; connections have ended.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _exports = [];
+            foreach (var volume in _volumes.Values)
+                volume.Dispose();
+            _volumes.Clear();
+        }
+    }
+
+    private static Done Done(Action act)
+    {
+        act();
+        return new();
+    }
+
+    private static Done Done(Func<TrackedVolume> open)
+    {
+        _ = open();
+        return new();
+    }
+
+    private Welcome Welcome() => new(
+        ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners, [.. _volumes.Values.Select(v => v.Status())]);
+
+    private TrackedVolume Find(Guid id) => _volumes.GetValueOrDefault(id)
+        ?? throw new BackendException("not-found", $"volume {id} is not open at the agent");
+
+    private IReadOnlyList<VolumeExport> Published() =>
+        [.. _volumes.Values.Where(v => v.Published).OrderBy(v => v.Spec.Name, StringComparer.Ordinal).Select(v => new VolumeExport(v))];
+
+    private TrackedVolume Open(VolumeSpec spec)
+    {
+        if (_volumes.TryGetValue(spec.Id, out var open))
+            return open;
+        return _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _clock);
+    }
+
+    private void Publish(Guid id)
+    {
+        Find(id).Published = true;
+        _file.Write(_volumes.Values.Where(v => v.Published).Select(v => v.Spec));
+        _exports = Published();
+    }
+
+    private void Close(CloseVolume request)
+    {
+        if (_volumes.Remove(request.Id, out var volume))
+        {
+            _exports = Published();
+            _file.Write(_volumes.Values.Where(v => v.Published).Select(v => v.Spec));
+            volume.Journal.StopReserving();
+            DropConnections(request.Id);
+            volume.Dispose();
+        }
+
+        if (request.DeleteJournal && Directory.Exists(JournalDirectory(request.Id)))
+            Directory.Delete(JournalDirectory(request.Id), recursive: true);
+    }
+
+    private ControlReply RotateAll(Rotate request)
+    {
+        var volumes = request.Volumes.Select(v => (Volume: Find(v.Id), Next: Granularity.FromBytes(v.Granularity))).ToList();
+        var closed = 0;
+        try
+        {
+            for (; closed < volumes.Count; closed++)
+            {
+                if (!volumes[closed].Volume.TryCloseGate())
+                    return new Failed("busy", $"volume '{volumes[closed].Volume.Spec.Name}' has a write that does not end; try again");
+            }
+
+            return new Rotated([.. volumes.Select(v =>
+            {
+                var fence = v.Volume.Cut(v.Next);
+                return new Fence(v.Volume.Spec.Id, fence.Number, fence.Lsn, fence.TimeMicroseconds);
+            })]);
+        }
+        finally
+        {
+            foreach (var (volume, _) in volumes.Take(closed))
+                volume.OpenGate();
+        }
+    }
+
+    private ControlReply SettleOne(Settle request)
+    {
+        var volume = Find(request.Id);
+        Dictionary<string, NativeBitmap> files = [];
+        foreach (var source in request.Bitmaps.Where(b => b.File is not null))
+            files[source.Name] = ReadBits(source.File!, volume);
+        if (volume.Bitmaps.Settle(request.Fence, request.Bitmaps, files) is { } unknown)
+            return new Failed("not-found", $"Dirty bitmap '{unknown}' not found");
+        volume.Journal.AcknowledgeLoss();
+        return new Done();
+    }
+
+    private NativeBitmap ReadBits(string name, TrackedVolume volume)
+    {
+        if (name != Path.GetFileName(name) || name is "." or ".." or "")
+            throw new BackendException("bad-argument", $"'{name}' is no file name in run/bits");
+        var path = Path.Combine(_dataDirectory, "run", "bits", name);
+        var fault = BitmapCodec.TryRead(File.ReadAllBytes(path), out var bits);
+        if (bits is null)
+            throw new CorruptionException(path, 0, fault.ToString());
+        File.Delete(path);
+        if (bits.VolumeBytes == volume.Spec.Size)
+            return bits;
+        bits.Dispose();
+        throw new BackendException("bad-argument", $"bits of {bits.VolumeBytes} bytes do not fit volume '{volume.Spec.Name}'");
+    }
+
+    private string JournalDirectory(Guid id) => Path.Combine(_dataDirectory, "journal", id.ToString("D"));
+}

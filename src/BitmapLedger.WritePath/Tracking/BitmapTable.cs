@@ -1,0 +1,147 @@
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts.Control;
+
+namespace BitmapLedger.WritePath.Tracking;
+
+/// <summary>
+/// The bits of a volume: one live map that every write marks, the maps that rotations swapped out, and the bitmaps. The
+/// bits of a bitmap are its base and, if it records, every map that is not folded into the bases yet.
+/// </summary>
+/// <remarks>Writers read <see cref="Live"/> inside the gate; everything else is under one lock.</remarks>
+internal sealed class BitmapTable(long size) : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly List<(long Fence, NativeBitmap Map)> _swapped = [];
+    private List<TrackedBitmap> _bitmaps = [];
+    private NativeBitmap _live = new(size, Granularity.Default);
+    private bool _complete;
+
+    public NativeBitmap Live => Volatile.Read(ref _live);
+
+    /// <summary>Whether the bitmaps were given since this process started.</summary>
+    public bool Complete
+    {
+        get
+        {
+            lock (_lock)
+                return _complete;
+        }
+    }
+
+    public IReadOnlyList<string> Names
+    {
+        get
+        {
+            lock (_lock)
+                return _complete ? [.. _bitmaps.Select(b => b.Name)] : [];
+        }
+    }
+
+    /// <summary>Swaps the live map for an empty one. The gate is closed.</summary>
+    public void Swap(long fence, Granularity next)
+    {
+        var empty = new NativeBitmap(size, next);
+        lock (_lock)
+        {
+            _swapped.Add((fence, _live));
+            Volatile.Write(ref _live, empty);
+        }
+    }
+
+    /// <summary>Folds every swapped map up to the fence, then replaces the bitmaps by what the Server says they are.</summary>
+    /// <param name="fence">The fence that <paramref name="sources"/> stand at.</param>
+    /// <param name="sources">The whole table.</param>
+    /// <param name="files">Bits that came as a file, by name of the bitmap; taken over.</param>
+    /// <returns>A bitmap named in <see cref="BitmapSource.From"/> that does not exist; null when all is done.</returns>
+    public string? Settle(long fence, IReadOnlyList<BitmapSource> sources, IReadOnlyDictionary<string, NativeBitmap> files)
+    {
+        lock (_lock)
+        {
+            var unknown = sources.SelectMany(s => s.From).FirstOrDefault(n => _bitmaps.TrueForAll(b => b.Name != n));
+            if (unknown is not null)
+                return unknown;
+            Fold(fence);
+            var before = _bitmaps;
+            _bitmaps = [.. sources.Select(s => Build(s, before, files.GetValueOrDefault(s.Name)))];
+            foreach (var gone in before.Where(b => _bitmaps.TrueForAll(n => !ReferenceEquals(n.Base, b.Base))))
+                gone.Base.Dispose();
+            _complete = true;
+            return null;
+        }
+    }
+
+    /// <summary>Digests as of a fence: what was written after it stays out.</summary>
+    public List<BitmapDigest> Digest(long fence)
+    {
+        lock (_lock)
+        {
+            Fold(fence);
+            return [.. _bitmaps.Select(b => new BitmapDigest(b.Name, b.Base.DirtyBytes, b.Base.Sha256()))];
+        }
+    }
+
+    /// <summary>Whether a byte is dirty now, and how far it is the same; null when the bitmap is not there.</summary>
+    public bool? IsDirty(string name, long offset, long end, out long until)
+    {
+        lock (_lock)
+        {
+            until = end;
+            if (!_complete || _bitmaps.Find(b => b.Name == name) is not { } bitmap)
+                return null;
+            var union = new DirtyUnion(offset, end, bitmap.Base.Granularity);
+            union.Add(bitmap.Base);
+            if (bitmap.Recording)
+            {
+                union.Add(_live);
+                foreach (var (_, map) in _swapped)
+                    union.Add(map);
+            }
+
+            return union.IsDirty(out until);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _live.Dispose();
+            foreach (var (_, map) in _swapped)
+                map.Dispose();
+            foreach (var bitmap in _bitmaps)
+                bitmap.Base.Dispose();
+        }
+    }
+
+    private void Fold(long fence)
+    {
+        foreach (var (_, map) in _swapped.Where(s => s.Fence <= fence))
+        {
+            foreach (var bitmap in _bitmaps.Where(b => b.Recording))
+                bitmap.Base.UnionWith(map);
+            map.Dispose();
+        }
+
+        _swapped.RemoveAll(s => s.Fence <= fence);
+    }
+
+    private TrackedBitmap Build(BitmapSource source, List<TrackedBitmap> before, NativeBitmap? file)
+    {
+        var granularity = Granularity.FromBytes(source.Granularity);
+        // The usual case by far: the bitmap is as it was.
+        if (file is null && source.From is [var only] && only == source.Name
+            && before.Find(b => b.Name == only) is { } same && same.Base.Granularity == granularity)
+            return same with { Recording = source.Recording };
+
+        var bits = file is not null && file.Granularity == granularity ? file : new NativeBitmap(size, granularity);
+        if (file is not null && !ReferenceEquals(bits, file))
+        {
+            bits.UnionWith(file);
+            file.Dispose();
+        }
+
+        foreach (var name in source.From)
+            bits.UnionWith(before.First(b => b.Name == name).Base);
+        return new(source.Name, source.Recording, bits);
+    }
+}
