@@ -1,0 +1,138 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace BitmapLedger.Contracts.Answers;
+
+/// <summary>Sizes of a volume at the two ends of a range, in bytes.</summary>
+/// <param name="From">At its beginning.</param>
+/// <param name="To">At its end.</param>
+public sealed record SizesAnswer(long From, long To);
+
+/// <summary>What changed after <paramref name="From"/>, up to and including <paramref name="To"/>.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="From">Beginning.</param>
+/// <param name="To">End.</param>
+/// <param name="Granularity">Bytes to which extents are rounded outward.</param>
+/// <param name="Size">Sizes of the volume.</param>
+/// <param name="Exact">False when more may be reported than changed.</param>
+/// <param name="Gaps">Where writes may have gone unrecorded.</param>
+/// <param name="ChangedBytes">Sum of the extents.</param>
+/// <param name="Extents">Ascending, merged, clipped to the size; null in another format.</param>
+/// <param name="Blocks">Numbers of the blocks, in format <c>blocks</c>.</param>
+/// <param name="Bitmap">The bits, least significant first, in format <c>bitmap</c>.</param>
+public sealed record ChangedAnswer(
+    string Volume, PositionAnswer From, PositionAnswer To, long Granularity, SizesAnswer Size, bool Exact,
+    IReadOnlyList<GapAnswer> Gaps, long ChangedBytes, IReadOnlyList<ExtentAnswer>? Extents,
+    IReadOnlyList<long>? Blocks = null, byte[]? Bitmap = null);
+
+/// <summary>A bitmap as it was at a point.</summary>
+/// <param name="Name">Name.</param>
+/// <param name="Granularity">Bytes a bit.</param>
+/// <param name="Recording">Whether writes marked it.</param>
+/// <param name="Persistent">Whether it outlives the Agent.</param>
+/// <param name="Busy">Whether a job used it.</param>
+/// <param name="Inconsistent">Never here: the ledger keeps what QEMU loses.</param>
+/// <param name="Count">Dirty bytes as QEMU counts them.</param>
+/// <param name="Sha256">Digest as QEMU computes it.</param>
+/// <param name="Extents">Dirty bytes; null in another format.</param>
+/// <param name="Blocks">Numbers of the dirty blocks, in format <c>blocks</c>.</param>
+/// <param name="Bits">The bits, least significant first, in format <c>bitmap</c>.</param>
+public sealed record BitmapAnswer(
+    string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent, long Count, string Sha256,
+    IReadOnlyList<ExtentAnswer>? Extents, IReadOnlyList<long>? Blocks = null, byte[]? Bits = null);
+
+/// <summary>The bitmaps of a volume as they were.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="At">When.</param>
+/// <param name="Exact">False when more may be dirty than was written.</param>
+/// <param name="Gaps">Where writes may have gone unrecorded.</param>
+/// <param name="Bitmaps">Newest first, as QEMU lists them.</param>
+public sealed record ReplayAnswer(
+    string Volume, PositionAnswer At, bool Exact, IReadOnlyList<GapAnswer> Gaps, IReadOnlyList<BitmapAnswer> Bitmaps);
+
+/// <summary>LSNs of an event: one number, or first and last.</summary>
+/// <param name="First">First LSN.</param>
+/// <param name="Last">Last LSN.</param>
+[JsonConverter(typeof(LsnSpanConverter))]
+public readonly record struct LsnSpan(long First, long Last);
+
+/// <summary>One event of a volume's stream.</summary>
+/// <param name="Event">Its number.</param>
+/// <param name="Type">Its name.</param>
+/// <param name="Time">When, RFC 3339.</param>
+/// <param name="Lsn">The writes it holds, or the write it stands after.</param>
+/// <param name="Writes">How many writes it holds.</param>
+/// <param name="Bytes">How many bytes they wrote.</param>
+/// <param name="Actor">Who.</param>
+/// <param name="Client">With what program.</param>
+/// <param name="CommandId">By which command.</param>
+/// <param name="Transaction">In which transaction.</param>
+/// <param name="Data">The event itself.</param>
+public sealed record HistoryEvent(
+    long Event, string Type, string Time, LsnSpan Lsn, long? Writes, long? Bytes, string? Actor, string? Client,
+    string? CommandId, string? Transaction, JsonElement Data);
+
+/// <summary>Events of a volume.</summary>
+/// <param name="Events">Newest last.</param>
+public sealed record HistoryAnswer(IReadOnlyList<HistoryEvent> Events);
+
+/// <summary>A single write that touched the bytes asked about.</summary>
+/// <param name="Lsn">Its LSN.</param>
+/// <param name="Time">When.</param>
+/// <param name="Offset">First byte.</param>
+/// <param name="Length">Bytes.</param>
+/// <param name="Kind"><c>write</c>, <c>write-zeroes</c> or <c>trim</c>.</param>
+/// <param name="Client">Which connection, as far as it is known.</param>
+/// <param name="Event">The event that holds it.</param>
+/// <param name="HeldBy">Bitmaps and checkpoint ranges that still hold it.</param>
+public sealed record BlameWrite(
+    long Lsn, string Time, long Offset, long Length, string Kind, string Client, long Event, IReadOnlyList<string> HeldBy);
+
+/// <summary>The writes that touched some bytes.</summary>
+/// <param name="Writes">Newest first.</param>
+/// <param name="Exact">False when there may have been others.</param>
+/// <param name="Gaps">Where writes may have gone unrecorded.</param>
+/// <param name="Complete">False when the limit cut the list.</param>
+public sealed record BlameAnswer(IReadOnlyList<BlameWrite> Writes, bool Exact, IReadOnlyList<GapAnswer> Gaps, bool Complete);
+
+/// <summary>Digests of one bitmap, got in three ways.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Live">From the Agent's memory; null at a past point.</param>
+/// <param name="Projected">From the projection.</param>
+/// <param name="Replayed">From the stream alone.</param>
+public sealed record VerifiedBitmap(string Name, string? Live, string Projected, string Replayed);
+
+/// <summary>Whether live, projected and replayed bits agree.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="At">Where.</param>
+/// <param name="Equal">Whether they agree.</param>
+/// <param name="FirstDifference">The first event at which they part, when they do.</param>
+/// <param name="Bitmaps">Each bitmap.</param>
+public sealed record VerifyAnswer(
+    string Volume, PositionAnswer At, bool Equal, long? FirstDifference, IReadOnlyList<VerifiedBitmap> Bitmaps);
+
+/// <summary>What a check found.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="Events">Events read.</param>
+/// <param name="Writes">Writes in them.</param>
+/// <param name="JournalSegments">Journal segments read.</param>
+/// <param name="JournalWrites">Writes in them.</param>
+/// <param name="Damage">Everything that is wrong; empty when nothing is.</param>
+public sealed record CheckedVolume(
+    string Volume, long Events, long Writes, int JournalSegments, long JournalWrites, IReadOnlyList<string> Damage);
+
+/// <summary>What a check of everything found.</summary>
+/// <param name="Ok">Whether nothing is wrong.</param>
+/// <param name="Volumes">Each volume.</param>
+public sealed record CheckAnswer(bool Ok, IReadOnlyList<CheckedVolume> Volumes);
+
+/// <summary>How far a projection is.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Lifecycle"><c>inline</c> or <c>async</c>.</param>
+/// <param name="Sequence">The last event it has seen, in the order of the database.</param>
+/// <param name="Behind">Events it has not seen.</param>
+public sealed record ProjectionAnswer(string Name, string Lifecycle, long Sequence, long Behind);
+
+/// <summary>All projections.</summary>
+/// <param name="Projections">Each of them.</param>
+public sealed record ProjectionsAnswer(IReadOnlyList<ProjectionAnswer> Projections);

@@ -1,0 +1,33 @@
+namespace BitmapLedger.Contracts.Answers;
+
+/// <summary>Body of <c>POST /v1/volumes</c>.</summary>
+/// <param name="Name">Name of the volume.</param>
+/// <param name="Size">Size in bytes of a new file; null to take over what <paramref name="Backend"/> names.</param>
+/// <param name="File">Where the new file goes; null for the data directory.</param>
+/// <param name="Backend">What is there already: <c>file:PATH</c> or <c>device:PATH</c>.</param>
+/// <param name="ReadOnly">Whether writes are refused.</param>
+/// <param name="Durability"><c>process</c> or <c>power</c>; null for the default.</param>
+/// <param name="WhenFull"><c>stall</c> or <c>fail</c>; null for <c>stall</c>.</param>
+public sealed record CreateVolumeRequest(
+    string? Name, long? Size, string? File, string? Backend, bool ReadOnly, string? Durability, string? WhenFull);
+
+/// <summary>Body of <c>POST …/bitmaps</c>.</summary>
+/// <param name="Name">Name of the bitmap.</param>
+/// <param name="Granularity">Bytes a bit; null for 64 KiB.</param>
+/// <param name="Disabled">Whether it starts without recording.</param>
+/// <param name="Transient">Whether it ends with the Agent.</param>
+public sealed record AddBitmapRequest(string? Name, long? Granularity, bool Disabled, bool Transient);
+
+/// <summary>Body of <c>PATCH …/bitmaps/{b}</c>.</summary>
+/// <param name="Recording">Whether writes are to mark it.</param>
+public sealed record ChangeBitmapRequest(bool? Recording);
+
+/// <summary>Body of <c>POST /v1/checkpoints</c>.</summary>
+/// <param name="Name">Name of the checkpoint.</param>
+/// <param name="Volumes">The volumes, one instant each.</param>
+public sealed record CreateCheckpointRequest(string? Name, IReadOnlyList<string>? Volumes);
+
+/// <summary>Body of <c>POST /v1/verify</c>.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="At">A point; null for now.</param>
+public sealed record VerifyRequest(string? Volume, string? At);

@@ -1,0 +1,79 @@
+namespace BitmapLedger.Contracts.Answers;
+
+/// <summary>LSNs of a volume.</summary>
+/// <param name="Last">Last one given to a write.</param>
+/// <param name="Shipped">Last one in the ledger.</param>
+public sealed record VolumeLsn(long Last, long Shipped);
+
+/// <summary>A bitmap without its bits.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Granularity">Bytes a bit.</param>
+/// <param name="Recording">Whether writes mark it.</param>
+/// <param name="Persistent">Whether it outlives the Agent.</param>
+/// <param name="Busy">Whether a job uses it.</param>
+/// <param name="Inconsistent">Never here.</param>
+public sealed record BitmapSummary(string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent);
+
+/// <summary>A checkpoint.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Parent">The checkpoint before it, or null.</param>
+/// <param name="At">Where it stands.</param>
+public sealed record CheckpointAnswer(string Name, string? Parent, PositionAnswer At);
+
+/// <summary>A volume.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Size">Its size in bytes.</param>
+/// <param name="Backend">Where its data is, e.g. <c>file:/path</c>.</param>
+/// <param name="Export">NBD URI of its export.</param>
+/// <param name="State"><c>serving</c>, or <c>away</c> while the Agent is.</param>
+/// <param name="Durability"><c>process</c> or <c>power</c>.</param>
+/// <param name="WhenFull"><c>stall</c> or <c>fail</c>.</param>
+/// <param name="ReadOnly">Whether writes are refused.</param>
+/// <param name="Lsn">Its LSNs.</param>
+/// <param name="UnshippedBytes">Journal bytes that the ledger has not got.</param>
+/// <param name="LongestRotationMicroseconds">Longest time that a command held up writers.</param>
+/// <param name="Bitmaps">Newest first.</param>
+/// <param name="Checkpoints">Oldest first.</param>
+public sealed record VolumeAnswer(
+    string Name, long Size, string Backend, string? Export, string State, string Durability, string WhenFull, bool ReadOnly,
+    VolumeLsn Lsn, long UnshippedBytes, long LongestRotationMicroseconds, IReadOnlyList<BitmapSummary> Bitmaps,
+    IReadOnlyList<CheckpointAnswer> Checkpoints);
+
+/// <summary>Volumes.</summary>
+/// <param name="Volumes">By name.</param>
+public sealed record VolumesAnswer(IReadOnlyList<VolumeAnswer> Volumes);
+
+/// <summary>Bitmaps.</summary>
+/// <param name="Bitmaps">Newest first.</param>
+public sealed record BitmapsAnswer(IReadOnlyList<BitmapAnswer> Bitmaps);
+
+/// <summary>Checkpoints.</summary>
+/// <param name="Checkpoints">Oldest first.</param>
+public sealed record CheckpointsAnswer(IReadOnlyList<CheckpointAnswer> Checkpoints);
+
+/// <summary>What a command did.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="Event">The event it appended.</param>
+/// <param name="Lsn">The write it stands after.</param>
+/// <param name="Time">When.</param>
+public sealed record CommandAnswer(string Volume, long Event, long Lsn, string Time);
+
+/// <summary>What a command over several volumes did.</summary>
+/// <param name="Volumes">Each of them.</param>
+public sealed record CommandsAnswer(IReadOnlyList<CommandAnswer> Volumes);
+
+/// <summary>The schema of the database.</summary>
+/// <param name="Version">Version found; 0 when there is none.</param>
+/// <param name="Expected">Version this program needs.</param>
+/// <param name="Current">Whether nothing is to be done.</param>
+public sealed record SchemaAnswer(int Version, int Expected, bool Current);
+
+/// <summary>Whether the server is ready, and where.</summary>
+/// <param name="Status"><c>ready</c> or why not.</param>
+/// <param name="Http">Address of HTTP over TCP.</param>
+/// <param name="Nbd">NBD URIs.</param>
+public sealed record ReadyAnswer(string Status, string? Http, IReadOnlyList<string> Nbd);
+
+/// <summary>Versions of the programs.</summary>
+/// <param name="Version">Of all of them: they are released together.</param>
+public sealed record VersionAnswer(string Version);

@@ -1,0 +1,81 @@
+using BitmapLedger.Bitmaps.Writes;
+
+namespace BitmapLedger.Domain;
+
+/// <summary>Something that happened to a volume: past tense, immutable, named in spec/events.md.</summary>
+public interface IVolumeEvent;
+
+/// <summary>An event of a command: it stands after a write.</summary>
+public interface ICommandEvent : IVolumeEvent
+{
+    /// <summary>LSN of the write it stands after; 0 before the first.</summary>
+    long AtLsn { get; }
+}
+
+/// <summary>A volume came under watch. From here on no write to it goes unrecorded.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Size">Its size in bytes.</param>
+/// <param name="Backend">Where its data is, as the user wrote it.</param>
+/// <param name="File">Absolute path of the file or device.</param>
+/// <param name="ReadOnly">Whether writes are refused.</param>
+/// <param name="Durability"><c>process</c> or <c>power</c>.</param>
+/// <param name="WhenFull"><c>stall</c> or <c>fail</c>.</param>
+/// <param name="AtLsn">0.</param>
+public sealed record VolumeCreated(
+    string Name, long Size, string Backend, string File, bool ReadOnly, string Durability, string WhenFull, long AtLsn)
+    : ICommandEvent;
+
+/// <summary>A volume went out of watch. Its history stays.</summary>
+/// <param name="AtLsn">LSN of its last write.</param>
+public sealed record VolumeRemoved(long AtLsn) : ICommandEvent;
+
+/// <summary>A stretch of single writes. Binary, thousands at a time.</summary>
+/// <param name="Packed">The writes.</param>
+public sealed record WritesRecorded(PackedWrites Packed) : IVolumeEvent;
+
+/// <summary>A gap: writes may have gone unrecorded, so every block counts as written.</summary>
+/// <param name="FromLsn">LSN after which the gap begins.</param>
+/// <param name="ToLsn">LSN at which it ends; equal to <paramref name="FromLsn"/> when no LSN was given to what was lost.</param>
+/// <param name="Why">What happened.</param>
+/// <param name="AtLsn">Equal to <paramref name="ToLsn"/>.</param>
+public sealed record TrackingLost(long FromLsn, long ToLsn, string Why, long AtLsn) : ICommandEvent;
+
+/// <summary>A bitmap was added, empty.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Granularity">Bytes a bit.</param>
+/// <param name="Disabled">Whether it starts without recording.</param>
+/// <param name="Persistent">Whether it outlives the Agent.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record BitmapAdded(string Name, long Granularity, bool Disabled, bool Persistent, long AtLsn) : ICommandEvent;
+
+/// <summary>A bitmap went.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Cause"><c>command</c>, or <c>transient</c> when it ended with the Agent.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record BitmapRemoved(string Name, string Cause, long AtLsn) : ICommandEvent;
+
+/// <summary>A bitmap was emptied.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record BitmapCleared(string Name, long AtLsn) : ICommandEvent;
+
+/// <summary>A bitmap records from here on.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record BitmapEnabled(string Name, long AtLsn) : ICommandEvent;
+
+/// <summary>A bitmap records no more.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record BitmapDisabled(string Name, long AtLsn) : ICommandEvent;
+
+/// <summary>A place in the history got a name.</summary>
+/// <param name="Name">The name.</param>
+/// <param name="Volumes">All volumes that got it at one instant each, by name.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record CheckpointCreated(string Name, IReadOnlyList<string> Volumes, long AtLsn) : ICommandEvent;
+
+/// <summary>A name of a place went. No bit is lost: the interval before it joins its neighbour.</summary>
+/// <param name="Name">The name.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record CheckpointRemoved(string Name, long AtLsn) : ICommandEvent;
