@@ -10,6 +10,8 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(ChangedAnswer))]
 [JsonSerializable(typeof(ReplayAnswer))]
 [JsonSerializable(typeof(HistoryAnswer))]
+[JsonSerializable(typeof(HistoryEvent))]
+[JsonSerializable(typeof(BitmapAnswer))]
 [JsonSerializable(typeof(BlameAnswer))]
 [JsonSerializable(typeof(VerifyAnswer))]
 [JsonSerializable(typeof(CheckAnswer))]

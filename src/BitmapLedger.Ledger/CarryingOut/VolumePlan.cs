@@ -1,0 +1,90 @@
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Domain;
+using BitmapLedger.Ledger.Storing;
+
+namespace BitmapLedger.Ledger.CarryingOut;
+
+/// <summary>What a request to create a volume comes to, checked.</summary>
+internal sealed record VolumePlan(string File, long? NewBytes, string Backend, bool ReadOnly, string Durability, string WhenFull)
+{
+    /// <summary>8 EiB less a block would be the protocol's end; a file system's comes sooner and says so itself.</summary>
+    private const long SizeMax = 1L << 60;
+
+    public static VolumePlan Of(CreateVolumeRequest request, LedgerSettings settings)
+    {
+        var durability = OneOf("durability", request.Durability ?? "process", "process", "power");
+        if (durability == "power")
+            throw new LedgerException(
+                ErrorCode.Unsupported, "Durability 'power' is not built yet: no answer would keep its word after a power loss",
+                "use --durability process, which covers every crash of a process");
+        var whenFull = OneOf("when-full", request.WhenFull ?? "stall", "stall", "fail");
+        if (request.Backend is { } backend)
+            return new(PathOf(backend), NewBytes: null, backend, request.ReadOnly, durability, whenFull);
+        if (request.Size is not ({ } size and > 0 and <= SizeMax))
+            throw new LedgerException(ErrorCode.BadArgument, $"{request.Size ?? 0} is no size of a volume", "take 1 byte to 1 EiB, for example 20G");
+        var file = request.File ?? Path.Combine(settings.DataDirectory, "volumes", $"{request.Name}.img");
+        return new(file, size, $"file:{file}", request.ReadOnly, durability, whenFull);
+    }
+
+    /// <summary>Makes the sparse file of a new volume; true when it did.</summary>
+    public bool MakeFile()
+    {
+        if (NewBytes is not { } size)
+            return false;
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(File)!);
+            using var file = new FileStream(File, FileMode.CreateNew, FileAccess.Write);
+            file.SetLength(size);
+            return true;
+        }
+        catch (IOException) when (System.IO.File.Exists(File))
+        {
+            throw new LedgerException(
+                ErrorCode.Exists, $"'{File}' is there already", $"`volume add NAME --backend file:{File}` takes it over");
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            throw new LedgerException(ErrorCode.Failed, $"Cannot create '{File}': {refusal.Message}");
+        }
+    }
+
+    public VolumeCreated Event(string name) => new(name, NewBytes ?? LengthOf(File), Backend, File, ReadOnly, Durability, WhenFull, AtLsn: 0);
+
+    private static string OneOf(string what, string value, params string[] allowed) => allowed.Contains(value)
+        ? value
+        : throw new LedgerException(ErrorCode.BadArgument, $"'{value}' is no {what}", $"take {string.Join(" or ", allowed)}");
+
+    private static string PathOf(string backend)
+    {
+        foreach (var prefix in new[] { "file:", "device:" })
+            if (backend.StartsWith(prefix, StringComparison.Ordinal) && Path.IsPathRooted(backend[prefix.Length..]))
+                return backend[prefix.Length..];
+        throw new LedgerException(
+            ErrorCode.BadArgument, $"'{backend}' is no backend that can be served yet", "take file:PATH or device:PATH, with an absolute path");
+    }
+
+    private static long LengthOf(string path)
+    {
+        if (Directory.Exists(path))
+            throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': it is a directory", "name a raw file or a device");
+        try
+        {
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            // Of a device only its end says how long it is.
+            var length = file.Seek(0, SeekOrigin.End);
+            return length > 0
+                ? length
+                : throw new LedgerException(ErrorCode.Failed, $"'{path}' is empty", "give it a size first, for example truncate -s 20G");
+        }
+        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': No such file or directory");
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': Permission denied");
+        }
+    }
+}

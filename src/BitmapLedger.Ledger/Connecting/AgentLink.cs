@@ -1,0 +1,116 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Net.Sockets;
+using System.Text.Json;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Ledger.Storing;
+
+namespace BitmapLedger.Ledger.Connecting;
+
+/// <summary>The link to the Agent's control socket: opened by the Server, opened again whenever it ends.</summary>
+/// <param name="settings">Where the socket is.</param>
+public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
+{
+    /// <summary>A question that takes longer than this will not be answered.</summary>
+    private static readonly TimeSpan _answerLimit = TimeSpan.FromSeconds(60);
+
+    private readonly SemaphoreSlim _sending = new(1);
+    private readonly ConcurrentDictionary<long, TaskCompletionSource<ControlReply>> _open = new();
+    private NetworkStream? _stream;
+    private long _lastId;
+
+    /// <inheritdoc />
+    public bool IsConnected => Volatile.Read(ref _stream) is not null;
+
+    /// <summary>Connects, says hello, calls back, and serves the link until it ends.</summary>
+    /// <param name="onConnected">Called with what the Agent said; answers come in meanwhile.</param>
+    /// <param name="cancellation">Ends the link.</param>
+    public async Task RunAsync(Func<Welcome, CancellationToken, Task> onConnected, CancellationToken cancellation)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(settings.ControlSocket), cancellation).ConfigureAwait(false);
+        await using var stream = new NetworkStream(socket);
+        Volatile.Write(ref _stream, stream);
+        using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var reading = ReadAsync(stream, linked.Token);
+        try
+        {
+            var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion), linked.Token).ConfigureAwait(false);
+            var connected = onConnected(welcome, linked.Token);
+            await Task.WhenAny(reading, connected).Unwrap().ConfigureAwait(false);
+            await reading.ConfigureAwait(false);
+        }
+        finally
+        {
+            Volatile.Write(ref _stream, null);
+            await linked.CancelAsync().ConfigureAwait(false);
+            foreach (var id in _open.Keys)
+                if (_open.TryRemove(id, out var waiting))
+                    waiting.TrySetException(Away());
+        }
+    }
+
+    /// <inheritdoc />
+    public async Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation)
+    {
+        var stream = Volatile.Read(ref _stream) ?? throw Away();
+        var id = Interlocked.Increment(ref _lastId);
+        var waiting = new TaskCompletionSource<ControlReply>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _open[id] = waiting;
+        try
+        {
+            await SendAsync(stream, new(id, request, Reply: null), cancellation).ConfigureAwait(false);
+            return await waiting.Task.WaitAsync(_answerLimit, cancellation).ConfigureAwait(false) is Failed failed
+                ? throw new LedgerException(failed.Code, failed.Message)
+                : await waiting.Task.ConfigureAwait(false);
+        }
+        catch (Exception gone) when (gone is IOException or TimeoutException or ObjectDisposedException)
+        {
+            throw Away();
+        }
+        finally
+        {
+            _open.TryRemove(id, out _);
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _sending.Dispose();
+
+    private static LedgerException Away() =>
+        new(ErrorCode.Busy, "the agent does not answer", "it is started again by bml serve; try again");
+
+    private async Task SendAsync(NetworkStream stream, ControlFrame frame, CancellationToken cancellation)
+    {
+        var json = JsonSerializer.SerializeToUtf8Bytes(frame, ControlJson.Default.ControlFrame);
+        var bytes = new byte[4 + json.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
+        json.CopyTo(bytes, 4);
+        await _sending.WaitAsync(cancellation).ConfigureAwait(false);
+        try
+        {
+            await stream.WriteAsync(bytes, cancellation).ConfigureAwait(false);
+        }
+        finally
+        {
+            _sending.Release();
+        }
+    }
+
+    private async Task ReadAsync(NetworkStream stream, CancellationToken cancellation)
+    {
+        var prefix = new byte[4];
+        while (await stream.ReadAtLeastAsync(prefix, 4, throwOnEndOfStream: false, cancellation).ConfigureAwait(false) == 4)
+        {
+            var length = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
+            if (length > ControlFrame.BytesMax)
+                throw new IOException($"the agent sent a frame of {length} bytes");
+            var bytes = new byte[length];
+            await stream.ReadExactlyAsync(bytes, cancellation).ConfigureAwait(false);
+            if (JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Reply: { } reply } frame
+                && _open.TryGetValue(frame.Id, out var waiting))
+                waiting.TrySetResult(reply);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+using BitmapLedger.Contracts.Control;
+
+namespace BitmapLedger.Ledger.Connecting;
+
+/// <summary>The Agent, as the ledger talks to it.</summary>
+public interface IAgent
+{
+    /// <summary>Whether it can be asked now.</summary>
+    bool IsConnected { get; }
+
+    /// <summary>Asks and waits for the answer.</summary>
+    /// <exception cref="LedgerException">The Agent is away, or said no.</exception>
+    Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation);
+}
+
+/// <summary>Questions whose answers have one form.</summary>
+public static class AgentQuestions
+{
+    /// <summary>How the Agent and its volumes are.</summary>
+    public static async Task<Welcome> StatusAsync(this IAgent agent, CancellationToken cancellation) =>
+        (Welcome)await agent.AskAsync(new Status(), cancellation).ConfigureAwait(false);
+
+    /// <summary>Cuts the writes of several volumes at one instant each.</summary>
+    public static async Task<IReadOnlyList<Fence>> RotateAsync(
+        this IAgent agent, IReadOnlyList<RotateVolume> volumes, CancellationToken cancellation) =>
+        ((Rotated)await agent.AskAsync(new Rotate(volumes), cancellation).ConfigureAwait(false)).Fences;
+}

@@ -1,0 +1,142 @@
+using BitmapLedger.Bitmaps.Codecs;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain.Bitmaps;
+using BitmapLedger.Domain.Queries;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.CarryingOut;
+using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Shipping;
+using BitmapLedger.Ledger.Storing;
+using Marten;
+using Microsoft.Extensions.Logging;
+
+namespace BitmapLedger.Ledger.Connecting;
+
+/// <summary>The run of the Agent that transient bitmaps belong to.</summary>
+public sealed record AgentRun
+{
+    /// <summary>There is one.</summary>
+    public const string OnlyId = "agent";
+
+    /// <summary><see cref="OnlyId"/>.</summary>
+    public string Id { get; init; } = OnlyId;
+
+    /// <summary>Id of the run.</summary>
+    public Guid Run { get; init; }
+}
+
+/// <summary>
+/// Brings Agent and ledger together whenever they meet: volumes that one lacks, writes that wait in journals, losses,
+/// transient bitmaps that ended, and the bits of every bitmap.
+/// </summary>
+public sealed partial class Reconciler(
+    VolumeStreams streams, Lanes lanes, IAgent agent, Shipper shipper, Volumes volumes, EventReader reader,
+    LedgerSettings settings, IDocumentStore store, ILogger<Reconciler> log)
+{
+    private static readonly CommandOrigin _self = new("bitmapledger", "server", CommandId: null);
+
+    /// <summary>Meets an Agent.</summary>
+    /// <param name="welcome">What it said.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
+    {
+        var known = await streams.AllAsync(cancellation).ConfigureAwait(false);
+        foreach (var stray in welcome.Volumes.Where(v => known.All(k => k.Id != v.Id)))
+            await agent.AskAsync(new CloseVolume(stray.Id, DeleteJournal: false), cancellation).ConfigureAwait(false);
+
+        var newRun = await IsNewRunAsync(welcome.Run, cancellation).ConfigureAwait(false);
+        foreach (var state in known)
+        {
+            try
+            {
+                await MeetAsync(state.Id, welcome.Volumes.FirstOrDefault(v => v.Id == state.Id), newRun, cancellation).ConfigureAwait(false);
+            }
+            catch (LedgerException failure) when (!failure.IsTransient)
+            {
+                VolumeStaysAway(state.Name, failure.Message);
+            }
+        }
+
+        await RememberRunAsync(welcome.Run, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task MeetAsync(Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
+    {
+        using var _ = await lanes.TakeAsync([id], cancellation).ConfigureAwait(false);
+        shipper.Forget(id);
+        await shipper.ShipAllAsync(id, cancellation).ConfigureAwait(false);
+        var state = (await streams.LoadAsync(id, cancellation).ConfigureAwait(false))!;
+        var behind = status is not null && status.LastLsn < state.LastLsn;
+        if (behind)
+            await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation).ConfigureAwait(false);
+        if (behind || status is not { Published: true })
+        {
+            await agent.AskAsync(new OpenVolume(volumes.Spec(state)), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new PublishVolume(id), cancellation).ConfigureAwait(false);
+            status = (await agent.StatusAsync(cancellation).ConfigureAwait(false)).Volumes.Single(v => v.Id == id);
+        }
+
+        List<VolumeCommand> commands = [];
+        if (status.Lost is { } why)
+            commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, why));
+        if (behind)
+            commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, "the journal lost writes that the ledger has"));
+        if (newRun)
+            commands.Add(new VolumeCommand.EndTransientBitmaps());
+        state = await DecideAsync(state, commands, status, cancellation).ConfigureAwait(false);
+        await HandOverAsync(state, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<VolumeState> DecideAsync(
+        VolumeState state, List<VolumeCommand> commands, VolumeStatus status, CancellationToken cancellation)
+    {
+        var time = Timestamps.FromMicroseconds(status.TimeMicroseconds);
+        var decision = VolumeDecider.Decide(commands, state, state.LastLsn, time);
+        if (decision.Events.Count == 0)
+            return state;
+        await streams.AppendAsync(
+            [new(state.Id, state.Event, [.. decision.Events.Select(e => new TimedEvent(e, time))])], _self, record: null, cancellation).ConfigureAwait(false);
+        shipper.Forget(state.Id);
+        return decision.After;
+    }
+
+    /// <summary>Gives the Agent the bits of every bitmap at a fence; until then it offers none of them.</summary>
+    private async Task HandOverAsync(VolumeState state, CancellationToken cancellation)
+    {
+        var fences = await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation).ConfigureAwait(false);
+        await shipper.ShipThroughAsync(state.Id, fences[0].Lsn, cancellation).ConfigureAwait(false);
+        List<BitmapSource> sources = [];
+        if (state.Bitmaps.Count > 0)
+        {
+            Directory.CreateDirectory(settings.BitsDirectory);
+            using var replay = await reader.ReplayAsync(state.Id, new Position(long.MaxValue, fences[0].Lsn, default), cancellation).ConfigureAwait(false);
+            foreach (var bitmap in replay.State.Bitmaps)
+            {
+                var file = $"{Guid.CreateVersion7():N}.bits";
+                await File.WriteAllBytesAsync(
+                    Path.Combine(settings.BitsDirectory, file), BitmapCodec.Encode(replay.Bits(bitmap.Name)), cancellation).ConfigureAwait(false);
+                sources.Add(new(bitmap.Name, bitmap.Granularity, bitmap.Recording, [], file));
+            }
+        }
+
+        await agent.AskAsync(new Settle(state.Id, fences[0].Number, sources), cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<bool> IsNewRunAsync(Guid run, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        var last = await session.LoadAsync<AgentRun>(AgentRun.OnlyId, cancellation).ConfigureAwait(false);
+        return last?.Run != run;
+    }
+
+    private async Task RememberRunAsync(Guid run, CancellationToken cancellation)
+    {
+        await using var session = store.LightweightSession();
+        session.Store(new AgentRun { Run = run });
+        await session.SaveChangesAsync(cancellation).ConfigureAwait(false);
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume} is not served: {Reason}")]
+    private partial void VolumeStaysAway(string volume, string reason);
+}

@@ -1,0 +1,101 @@
+using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Queries;
+using BitmapLedger.Domain.Volumes;
+
+namespace BitmapLedger.Ledger.Reading;
+
+/// <summary>Which single writes touched some bytes, and who still holds them.</summary>
+/// <param name="points">Resolves points.</param>
+/// <param name="reader">Reads events.</param>
+public sealed class Blame(PointResolver points, EventReader reader)
+{
+    /// <summary>Writes named when nobody says how many.</summary>
+    public const int LimitDefault = 100;
+
+    /// <summary>Most writes of one answer.</summary>
+    public const int LimitMax = 1_000_000;
+
+    /// <summary>The writes, newest first.</summary>
+    public async Task<BlameAnswer> AskAsync(
+        string volume, long offset, long? length, string? from, string? to, int? limit, CancellationToken cancellation)
+    {
+        if (limit is < 1 or > LimitMax)
+            throw new LedgerException(ErrorCode.BadArgument, $"{limit} is no limit", $"take 1 to {LimitMax}");
+        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        if (offset < 0 || offset >= state.Size || length is <= 0)
+            throw new LedgerException(
+                ErrorCode.BadArgument, $"offset {offset}, length {length ?? 1} is not inside volume '{state.Name}' of {state.Size} bytes");
+        var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
+        var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation).ConfigureAwait(false);
+        var held = await HeldByAsync(state, cancellation).ConfigureAwait(false);
+        var found = new Found(limit ?? LimitDefault);
+        await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation).ConfigureAwait(false))
+        {
+            if (e.Data is TrackingLost lost && e.Version > first.At.Event)
+                found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
+            if (e.Data is WritesRecorded writes
+                && !found.Add(Touching(writes.Packed, offset, end, first.At, last.At), e.Version, writes.Packed.Connections, held))
+                break;
+        }
+
+        return new(found.Writes, found.Gaps.Count == 0, Queries.Show(found.Gaps), found.Complete);
+    }
+
+    private static List<SingleWrite> Touching(PackedWrites packed, long offset, long end, Position first, Position last)
+    {
+        List<SingleWrite> touching = [];
+        foreach (var write in packed)
+            if (write.Offset < end && write.End > offset && write.Lsn > first.Lsn && write.Lsn <= last.Lsn)
+                touching.Add(write);
+        touching.Reverse();
+        return touching;
+    }
+
+    /// <summary>Commands are few beside writes: one pass over the stream's commands tells who recorded when.</summary>
+    private async Task<HeldBy> HeldByAsync(VolumeState state, CancellationToken cancellation)
+    {
+        var held = new HeldBy(state);
+        await foreach (var e in reader.ReadAsync(state.Id, 0, state.Event, cancellation).ConfigureAwait(false))
+            held.Apply((IVolumeEvent)e.Data, e.Version);
+        return held;
+    }
+
+    private sealed class Found(int limit)
+    {
+        public List<BlameWrite> Writes { get; } = [];
+
+        public List<Gap> Gaps { get; } = [];
+
+        public bool Complete { get; private set; } = true;
+
+        /// <summary>False when the limit is reached and there are more.</summary>
+        public bool Add(List<SingleWrite> writes, long number, IReadOnlyList<ConnectionName> names, HeldBy held)
+        {
+            if (writes.Count == 0)
+                return true;
+            var holders = held.At(number);
+            foreach (var write in writes)
+            {
+                if (Writes.Count == limit)
+                    return Complete = false;
+                var client = names.FirstOrDefault(n => n.Connection == write.Connection).Name ?? $"connection {write.Connection}";
+                Writes.Add(new(
+                    write.Lsn, Timestamps.Show(Timestamps.FromMicroseconds(write.TimeMicroseconds)), write.Offset, write.Length,
+                    Kind(write.Kind), client, number, holders));
+            }
+
+            return true;
+        }
+
+        private static string Kind(WriteKind kind) => kind switch
+        {
+            WriteKind.Write => "write",
+            WriteKind.WriteZeroes => "write-zeroes",
+            _ => "trim",
+        };
+    }
+}

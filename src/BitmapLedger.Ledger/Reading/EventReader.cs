@@ -1,0 +1,80 @@
+using System.Runtime.CompilerServices;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Bitmaps;
+using BitmapLedger.Domain.Queries;
+using JasperFx.Events;
+using Marten;
+
+namespace BitmapLedger.Ledger.Reading;
+
+/// <summary>Reads the events of a volume in order, in pages: memory does not grow with the history.</summary>
+/// <param name="store">The store.</param>
+public sealed class EventReader(IDocumentStore store)
+{
+    /// <summary>64 blocks of 16,384 writes are about 6 MB.</summary>
+    private const int PageEvents = 64;
+
+    /// <summary>The events after one number, up to and including another.</summary>
+    public async IAsyncEnumerable<IEvent> ReadAsync(
+        Guid volumeId, long afterEvent, long throughEvent, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        while (afterEvent < throughEvent)
+        {
+            var page = await session.Events.FetchStreamAsync(
+                volumeId, version: Math.Min(throughEvent, afterEvent + PageEvents), fromVersion: afterEvent + 1,
+                token: cancellation).ConfigureAwait(false);
+            foreach (var happened in page)
+                yield return happened;
+            if (page.Count < PageEvents)
+                yield break;
+            afterEvent += PageEvents;
+        }
+    }
+
+    /// <summary>The same, newest first.</summary>
+    public async IAsyncEnumerable<IEvent> ReadBackAsync(
+        Guid volumeId, long afterEvent, long throughEvent, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        while (afterEvent < throughEvent)
+        {
+            var from = Math.Max(afterEvent, throughEvent - PageEvents);
+            var page = await session.Events.FetchStreamAsync(
+                volumeId, version: throughEvent, fromVersion: from + 1, token: cancellation).ConfigureAwait(false);
+            foreach (var happened in page.Reverse())
+                yield return happened;
+            throughEvent = from;
+        }
+    }
+
+    /// <summary>One event, or null.</summary>
+    public async Task<IEvent?> OneAsync(Guid volumeId, long number, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        var page = await session.Events.FetchStreamAsync(volumeId, version: number, fromVersion: number, token: cancellation).ConfigureAwait(false);
+        return page.Count == 1 ? page[0] : null;
+    }
+
+    /// <summary>The bits of every bitmap at a position, folded from the first event.</summary>
+    /// <returns>The caller disposes it.</returns>
+    public Task<BitmapReplay> ReplayAsync(Guid volumeId, Position at, CancellationToken cancellation) =>
+        ReplayAsync(volumeId, new BitmapReplay(), at, cancellation);
+
+    /// <summary>Goes on with a replay up to a position.</summary>
+    public async Task<BitmapReplay> ReplayAsync(Guid volumeId, BitmapReplay replay, Position at, CancellationToken cancellation)
+    {
+        try
+        {
+            await foreach (var happened in ReadAsync(volumeId, replay.State.Event, at.Event, cancellation).ConfigureAwait(false))
+                if (happened.Data is IVolumeEvent volumeEvent)
+                    replay.Apply(volumeEvent, happened.Version, happened.Timestamp, at.Lsn);
+            return replay;
+        }
+        catch
+        {
+            replay.Dispose();
+            throw;
+        }
+    }
+}

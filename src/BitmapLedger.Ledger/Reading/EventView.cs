@@ -1,0 +1,40 @@
+using System.Text.Json;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
+using JasperFx.Events;
+
+namespace BitmapLedger.Ledger.Reading;
+
+/// <summary>An event as histories show it: its own data, and the metadata around it.</summary>
+internal static class EventView
+{
+    private static readonly JsonSerializerOptions _json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
+    public static HistoryEvent Show(IEvent e)
+    {
+        var packed = (e.Data as WritesRecorded)?.Packed;
+        var lsn = packed is not null ? new LsnSpan(packed.FirstLsn, packed.LastLsn)
+            : e.Data is TrackingLost lost ? new LsnSpan(lost.FromLsn, lost.ToLsn)
+            : new LsnSpan(((ICommandEvent)e.Data).AtLsn, ((ICommandEvent)e.Data).AtLsn);
+        return new(
+            e.Version, e.Data.GetType().Name, Timestamps.Show(e.Timestamp), lsn, packed?.Count, packed?.TotalBytes,
+            e.UserName, Header(e, "client"), Header(e, "command_id"), Header(e, "transaction"), Data(e));
+    }
+
+    private static JsonElement Data(IEvent e) => e.Data is WritesRecorded { Packed: var packed }
+        ? JsonSerializer.SerializeToElement(
+            new
+            {
+                packed.FirstLsn,
+                packed.Count,
+                FirstTime = Timestamps.Show(Timestamps.FromMicroseconds(packed.FirstTimeMicroseconds)),
+                LastTime = Timestamps.Show(Timestamps.FromMicroseconds(packed.LastTimeMicroseconds)),
+                packed.Connections,
+                packed.Voids,
+                StoredBytes = packed.Bytes.Length,
+            }, _json)
+        : JsonSerializer.SerializeToElement(e.Data, e.Data.GetType(), _json);
+
+    private static string? Header(IEvent e, string name) => e.GetHeader(name)?.ToString();
+}

@@ -1,0 +1,108 @@
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Queries;
+using BitmapLedger.Domain.Volumes;
+using JasperFx.Events;
+
+namespace BitmapLedger.Ledger.Reading;
+
+/// <summary>What is asked of a history.</summary>
+/// <param name="From">First point; null for the start.</param>
+/// <param name="To">Last point; null for now.</param>
+/// <param name="Types">Names of events; empty for all.</param>
+/// <param name="Offset">First byte that writes must touch; null for all.</param>
+/// <param name="Length">Bytes from there on; null for the rest of the volume.</param>
+public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length);
+
+/// <summary>Answers from history: each a fold of a stretch of the stream.</summary>
+/// <param name="points">Resolves points.</param>
+/// <param name="reader">Reads events.</param>
+public sealed class Queries(PointResolver points, EventReader reader)
+{
+    /// <summary>What changed after one point, up to and including another.</summary>
+    public async Task<ChangedAnswer> ChangedAsync(
+        string volume, string from, string? to, long? granularity, string? format, CancellationToken cancellation)
+    {
+        var grain = granularity is not { } bytes ? Granularity.Default
+            : Granularity.IsValid(bytes) ? Granularity.FromBytes(bytes)
+            : throw new LedgerException(ErrorCode.BadArgument, "Granularity must be power of 2 and at least 512", $"{bytes} is not; take 512 to 2G");
+        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation).ConfigureAwait(false);
+        using var fold = new ChangeFold(state.Size, grain, first.At, last.At);
+        // The event of `from` may be cut in the middle: what is behind the cut belongs to the range.
+        await foreach (var e in reader.ReadAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation).ConfigureAwait(false))
+            if (e.Data is IVolumeEvent happened)
+                fold.Apply(happened, e.Version);
+
+        var shown = BitFormat.Of(fold.Changed, format);
+        return new(
+            state.Name, first.Answer, last.Answer, grain.Bytes, new(state.Size, state.Size), fold.Gaps.Count == 0, Show(fold.Gaps),
+            fold.Changed.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
+    }
+
+    /// <summary>The bitmaps of a volume as they were.</summary>
+    public async Task<ReplayAnswer> ReplayAsync(
+        string volume, string at, string? bitmap, string? format, CancellationToken cancellation)
+    {
+        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        var point = await points.ResolveAsync(at, state, cancellation).ConfigureAwait(false);
+        using var replay = await reader.ReplayAsync(state.Id, point.At, cancellation).ConfigureAwait(false);
+        if (bitmap is not null && replay.State.Bitmap(bitmap) is null)
+            throw new LedgerException(ErrorCode.NotFound, $"Dirty bitmap '{bitmap}' not found", $"at {at}");
+
+        var bitmaps = replay.State.Bitmaps.Where(b => bitmap is null || b.Name == bitmap).Select(b => Show(b, replay.Bits(b.Name), format));
+        return new(state.Name, point.Answer, replay.Gaps.Count == 0, Show(replay.Gaps), [.. bitmaps]);
+    }
+
+    /// <summary>The events of a volume, newest last.</summary>
+    public async Task<HistoryAnswer> HistoryAsync(string volume, HistoryFilter filter, CancellationToken cancellation)
+    {
+        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation).ConfigureAwait(false)).At.Event;
+        var (from, to) = filter.From is null
+            ? (first, await points.ResolveAsync(filter.To ?? "now", state, cancellation).ConfigureAwait(false))
+            : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation).ConfigureAwait(false)).To);
+        List<HistoryEvent> events = [];
+        await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation).ConfigureAwait(false))
+            if (Passes(e, filter))
+                events.Add(EventView.Show(e));
+        return new(events);
+    }
+
+    /// <summary>A checkpoint as answers show it.</summary>
+    public static IReadOnlyList<CheckpointAnswer> Show(IReadOnlyList<CheckpointState> checkpoints) =>
+    [
+        .. checkpoints.Select((c, i) => new CheckpointAnswer(
+            c.Name, i > 0 ? checkpoints[i - 1].Name : null,
+            new($"checkpoint:{c.Name}", c.Event, c.Lsn, Timestamps.Show(c.Time)))),
+    ];
+
+    internal static IReadOnlyList<GapAnswer> Show(IReadOnlyList<Gap> gaps) => [.. gaps.Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why))];
+
+    private static BitmapAnswer Show(BitmapState bitmap, NativeBitmap bits, string? format)
+    {
+        var shown = BitFormat.Of(bits, format);
+        return new(
+            bitmap.Name, bitmap.Granularity, bitmap.Recording, bitmap.Persistent, Busy: false, Inconsistent: false,
+            bits.DirtyBytes, bits.Sha256(), shown.Extents, shown.Blocks, shown.Bitmap);
+    }
+
+    private static bool Passes(IEvent e, HistoryFilter filter)
+    {
+        if (filter.Types.Count > 0 && !filter.Types.Contains(e.Data.GetType().Name, StringComparer.OrdinalIgnoreCase))
+            return false;
+        if (filter.Offset is null && filter.Length is null)
+            return true;
+        if (e.Data is not WritesRecorded writes)
+            return e.Data is TrackingLost;
+        var start = filter.Offset ?? 0;
+        var end = filter.Length is { } length ? start + length : long.MaxValue;
+        foreach (var write in writes.Packed)
+            if (write.Offset < end && write.End > start)
+                return true;
+        return false;
+    }
+}

@@ -1,0 +1,151 @@
+using System.Collections.Concurrent;
+using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Storing;
+
+namespace BitmapLedger.Ledger.Shipping;
+
+/// <summary>
+/// Takes writes from the journal files to the streams: in LSN order, exactly once. Its members are called inside the
+/// lane of the volume, so that nothing is shipped past a fence whose command is not appended yet.
+/// </summary>
+/// <param name="streams">Appends.</param>
+/// <param name="agent">Is told what is safe.</param>
+/// <param name="settings">Where the journals are.</param>
+public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings settings)
+{
+    private const int BlockGood = 4096;
+    private static readonly TimeSpan _ageMax = TimeSpan.FromSeconds(1);
+    private readonly ConcurrentDictionary<Guid, ShippingVolume> _volumes = new();
+
+    /// <summary>Ships what is worth a block: 4,096 writes, or what is a second old.</summary>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="now">The wall clock.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Whether there may be more at once.</returns>
+    public async Task<bool> ShipRipeAsync(Guid volumeId, DateTimeOffset now, CancellationToken cancellation)
+    {
+        var volume = await OpenAsync(volumeId, cancellation).ConfigureAwait(false);
+        volume.Fill();
+        var ripe = volume.Waiting >= BlockGood
+            || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
+        if (!ripe)
+            return false;
+        await ShipBlockAsync(volumeId, volume, volume.Waiting, cancellation).ConfigureAwait(false);
+        await ReleaseAsync(volumeId, volume.LastLsn, cancellation).ConfigureAwait(false);
+        return volume.Waiting > 0 || volume.LastLsn % BlockGood == 0;
+    }
+
+    /// <summary>Ships everything up to an LSN that the journal holds.</summary>
+    /// <returns>Number of the last event of the stream.</returns>
+    public async Task<long> ShipThroughAsync(Guid volumeId, long lsn, CancellationToken cancellation)
+    {
+        var volume = await OpenAsync(volumeId, cancellation).ConfigureAwait(false);
+        while (volume.LastLsn < lsn)
+        {
+            volume.Fill();
+            var count = volume.Waiting;
+            while (count > 0 && volume.Writes[count - 1].Lsn > lsn)
+                count--;
+            if (count == 0)
+                break;
+            await ShipBlockAsync(volumeId, volume, count, cancellation).ConfigureAwait(false);
+        }
+
+        return volume.LastEvent;
+    }
+
+    /// <summary>Ships everything that the journal holds now.</summary>
+    public Task<long> ShipAllAsync(Guid volumeId, CancellationToken cancellation) =>
+        ShipThroughAsync(volumeId, long.MaxValue, cancellation);
+
+    /// <summary>LSN of the last write in the stream, as shipping knows it.</summary>
+    public async Task<long> LastLsnAsync(Guid volumeId, CancellationToken cancellation) =>
+        (await OpenAsync(volumeId, cancellation).ConfigureAwait(false)).LastLsn;
+
+    /// <summary>Somebody else appended, or it is not known who did: the stream is asked again.</summary>
+    public void Forget(Guid volumeId)
+    {
+        if (_volumes.TryRemove(volumeId, out var volume))
+            volume.Dispose();
+    }
+
+    private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
+    {
+        if (_volumes.TryGetValue(volumeId, out var open))
+            return open;
+        var state = await streams.LoadAsync(volumeId, cancellation).ConfigureAwait(false) ?? new VolumeState();
+        return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn);
+    }
+
+    private async Task ShipBlockAsync(Guid volumeId, ShippingVolume volume, int count, CancellationToken cancellation)
+    {
+        var events = Block(volume, count);
+        var last = volume.Writes[count - 1].Lsn;
+        try
+        {
+            await streams.AppendAsync([new(volumeId, volume.LastEvent, events)], origin: null, record: null, cancellation).ConfigureAwait(false);
+        }
+        catch
+        {
+            Forget(volumeId);
+            throw;
+        }
+
+        volume.LastEvent += events.Count;
+        volume.LastLsn = last;
+        volume.Drop(count);
+    }
+
+    /// <summary>
+    /// The events of a block. LSNs that the journal passed over are voids; LSNs that it has freed although the stream has
+    /// not got them are a gap: then the ledger has forgotten what it once acknowledged.
+    /// </summary>
+    private static List<TimedEvent> Block(ShippingVolume volume, int count)
+    {
+        var writes = volume.Writes[..count];
+        List<TimedEvent> events = [];
+        var expected = volume.LastLsn + 1;
+        if (writes[0].Lsn > expected && volume.Reader.OldestLsn() > expected)
+        {
+            var time = Timestamps.FromMicroseconds(writes[0].TimeMicroseconds);
+            const string why = "the ledger lacks writes that the journal has already freed";
+            events.Add(new(new TrackingLost(expected - 1, writes[0].Lsn - 1, why, writes[0].Lsn - 1), time));
+            expected = writes[0].Lsn;
+        }
+
+        List<LsnRange> voids = [];
+        HashSet<int> connections = [];
+        foreach (var write in writes)
+        {
+            if (write.Lsn > expected)
+                voids.Add(new(expected, write.Lsn - 1));
+            expected = write.Lsn + 1;
+            connections.Add(write.Connection);
+        }
+
+        ConnectionName[] names =
+            [.. connections.Where(volume.Reader.Names.ContainsKey).Order().Select(c => new ConnectionName(c, volume.Reader.Names[c]))];
+        _ = PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed);
+        events.Add(new(new WritesRecorded(packed!), Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
+        return events;
+    }
+
+    private async Task ReleaseAsync(Guid volumeId, long lsn, CancellationToken cancellation)
+    {
+        if (!agent.IsConnected)
+            return;
+        try
+        {
+            await agent.AskAsync(new Release(volumeId, lsn), cancellation).ConfigureAwait(false);
+        }
+        catch (LedgerException)
+        {
+            // The Agent keeps the segments a little longer; the next block says it again.
+        }
+    }
+}

@@ -1,0 +1,98 @@
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.CarryingOut;
+using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Rebuilding;
+using BitmapLedger.Ledger.Shipping;
+using BitmapLedger.Ledger.Verifying;
+using JasperFx;
+using JasperFx.Events;
+using JasperFx.Events.Daemon;
+using JasperFx.Events.Projections;
+using Marten;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using Weasel.Core;
+
+namespace BitmapLedger.Ledger.Storing;
+
+/// <summary>Puts the ledger into a container.</summary>
+public static class LedgerRegistration
+{
+    /// <summary>Registers store, shipper, commands and queries.</summary>
+    /// <param name="services">The container.</param>
+    /// <param name="connectionString">Of PostgreSQL.</param>
+    /// <param name="settings">Where the data directory is.</param>
+    public static IServiceCollection AddLedger(this IServiceCollection services, string connectionString, LedgerSettings settings)
+    {
+        var source = DataSource(connectionString);
+        services.AddSingleton(source);
+        services.AddSingleton(settings);
+        services.AddSingleton(TimeProvider.System);
+        services.AddMarten(options => Configure(options, source)).AddAsyncDaemon(DaemonMode.Solo);
+        services.AddSingleton<LedgerSchema>();
+        services.AddSingleton<Lanes>();
+        services.AddSingleton<AgentLink>();
+        services.AddSingleton<IAgent>(s => s.GetRequiredService<AgentLink>());
+        services.AddSingleton<VolumeStreams>();
+        services.AddSingleton<Shipper>();
+        services.AddSingleton<Commands>();
+        services.AddSingleton<Volumes>();
+        services.AddSingleton<Reconciler>();
+        services.AddSingleton<EventReader>();
+        services.AddSingleton<PointResolver>();
+        services.AddSingleton<Queries>();
+        services.AddSingleton<Blame>();
+        services.AddSingleton<Verifier>();
+        services.AddSingleton<ProjectionControl>();
+        services.AddSingleton<BitmapBits>();
+        return services;
+    }
+
+    /// <summary>Marten as the ledger needs it.</summary>
+    public static void Configure(StoreOptions options, NpgsqlDataSource source)
+    {
+        options.Connection(source);
+        options.DatabaseSchemaName = LedgerSchema.Name;
+        options.Events.DatabaseSchemaName = LedgerSchema.Name;
+        options.AutoCreateSchemaObjects = AutoCreate.CreateOrUpdate;
+        options.UseSystemTextJsonForSerialization(EnumStorage.AsString, Casing.SnakeCase);
+        options.Events.AppendMode = EventAppendMode.QuickWithServerTimestamps;
+        options.Events.UseListenNotifyForEventAppends = true;
+        options.Events.UseBinarySerializer<WritesRecorded>(new PackedWritesSerializer());
+        options.Events.MetadataConfig.CausationIdEnabled = true;
+        options.Events.MetadataConfig.CorrelationIdEnabled = true;
+        options.Events.MetadataConfig.HeadersEnabled = true;
+        options.Events.MetadataConfig.UserNameEnabled = true;
+        options.Events.AddEventTypes(
+        [
+            typeof(VolumeCreated), typeof(VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(BitmapAdded),
+            typeof(BitmapRemoved), typeof(BitmapCleared), typeof(BitmapEnabled), typeof(BitmapDisabled),
+            typeof(CheckpointCreated), typeof(CheckpointRemoved),
+        ]);
+        options.Schema.For<VolumeState>().Index(v => v.Name);
+        options.Schema.For<CommandRecord>();
+        options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
+        options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
+        options.Projections.Add(new BitmapBitsProjection(new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
+        {
+            o.BatchSize = 64;
+            o.MaximumHopperSize = 256;
+            o.DeleteDataInTableOnTeardown(BitmapBits.Table.Identifier.QualifiedName);
+        });
+        // A ledger does not skip what it cannot read: the projection stops and verify says so.
+        options.Projections.Errors.SkipApplyErrors = false;
+        options.Projections.Errors.SkipSerializationErrors = false;
+        options.Projections.Errors.SkipUnknownEvents = false;
+    }
+
+    /// <summary>Connections that wait for the disk at every commit.</summary>
+    public static NpgsqlDataSource DataSource(string connectionString)
+    {
+        var builder = new NpgsqlDataSourceBuilder(connectionString);
+        builder.ConnectionStringBuilder.Options = "-c synchronous_commit=on";
+        builder.ConnectionStringBuilder.ApplicationName ??= "bitmapledger";
+        return builder.Build();
+    }
+}

@@ -1,0 +1,88 @@
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using Marten;
+using Npgsql;
+
+namespace BitmapLedger.Ledger.Storing;
+
+/// <summary>The schema in the database: its version, how it is made, and what a server must guarantee.</summary>
+/// <param name="store">The store whose schema it is.</param>
+/// <param name="source">Connections.</param>
+public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
+{
+    /// <summary>Name of the schema.</summary>
+    public const string Name = "bitmapledger";
+
+    /// <summary>Raised with every change of the schema.</summary>
+    public const int Version = 1;
+
+    private const string OwnSql =
+        $"""
+        create table if not exists {Name}.schema_version (version integer not null);
+        alter table {Name}.mt_events alter column bdata set storage external;
+        """;
+
+    /// <summary>Compares what is there with what this program needs.</summary>
+    public async Task<SchemaAnswer> StatusAsync(CancellationToken cancellation)
+    {
+        await using var command = source.CreateCommand($"select to_regclass('{Name}.schema_version') is not null");
+        var found = await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false) is true
+            ? await FoundAsync(cancellation).ConfigureAwait(false)
+            : 0;
+        return new(found, Version, found == Version);
+    }
+
+    /// <summary>Creates or patches the schema.</summary>
+    /// <exception cref="LedgerException">A newer program made it.</exception>
+    public async Task<SchemaAnswer> ApplyAsync(CancellationToken cancellation)
+    {
+        RefuseNewer(await StatusAsync(cancellation).ConfigureAwait(false));
+        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync().ConfigureAwait(false);
+        await using var command = source.CreateCommand(
+            $"{OwnSql} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
+        await command.ExecuteNonQueryAsync(cancellation).ConfigureAwait(false);
+        return await StatusAsync(cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>Refuses a database that is not ready for this program.</summary>
+    /// <exception cref="LedgerException">The schema is missing, older or newer.</exception>
+    public async Task RequireAsync(CancellationToken cancellation)
+    {
+        var status = await StatusAsync(cancellation).ConfigureAwait(false);
+        RefuseNewer(status);
+        if (!status.Current)
+            throw new LedgerException(
+                ErrorCode.Failed,
+                $"The database has schema version {status.Version} of BitmapLedger, this program needs {status.Expected}",
+                "run: bml db apply --database CONN");
+    }
+
+    /// <summary>Refuses a server that may forget what it has acknowledged.</summary>
+    /// <exception cref="LedgerException"><c>fsync</c> is off.</exception>
+    public async Task RequireDurableAsync(CancellationToken cancellation)
+    {
+        await using var command = source.CreateCommand("select current_setting('fsync')");
+        if (await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false) is not "on")
+            throw new LedgerException(
+                ErrorCode.Failed, "PostgreSQL runs with fsync=off and may forget what it has acknowledged", "set fsync=on");
+    }
+
+    /// <summary>The whole schema as SQL, as <c>db/schema.sql</c> has it.</summary>
+    public string Dump() =>
+        $"{store.Storage.ToDatabaseScript().ReplaceLineEndings("\n").TrimEnd()}\n\n{OwnSql.ReplaceLineEndings("\n")}\n";
+
+    private async Task<int> FoundAsync(CancellationToken cancellation)
+    {
+        await using var command = source.CreateCommand($"select coalesce(max(version), 0) from {Name}.schema_version");
+        return (int)(await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false))!;
+    }
+
+    private static void RefuseNewer(SchemaAnswer status)
+    {
+        if (status.Version > status.Expected)
+            throw new LedgerException(
+                ErrorCode.Failed,
+                $"The database has schema version {status.Version} of BitmapLedger, newer than the {status.Expected} of this program",
+                "run a newer bml");
+    }
+}

@@ -1,0 +1,98 @@
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
+using BitmapLedger.Ledger.CarryingOut;
+using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Storing;
+using BitmapLedger.Server;
+using JasperFx;
+using JasperFx.CodeGeneration;
+using Npgsql;
+using Wolverine;
+
+if (args is ["codegen", ..])
+    return await GenerateCode(args);
+if (ServerOptions.TryParse(args, out var fault) is not { } options)
+{
+    await Console.Error.WriteLineAsync($"bml-server: {fault}\n{ServerOptions.Usage}");
+    return ExitCode.Usage;
+}
+
+try
+{
+    return options.Verb is null ? await Serve(options) : await SchemaVerb.RunAsync(options);
+}
+catch (BitmapLedgerException refusal)
+{
+    await Console.Error.WriteLineAsync($"bml-server: {refusal.Message}{((refusal as BitmapLedger.Ledger.LedgerException)?.Hint is { } hint ? $"; {hint}" : "")}");
+    return ExitCode.Of(refusal.Code);
+}
+catch (Exception refusal) when (refusal.GetBaseException() is NpgsqlException or System.Net.Sockets.SocketException or IOException)
+{
+    await Console.Error.WriteLineAsync($"bml-server: {refusal.GetBaseException().Message}");
+    return ExitCode.Failed;
+}
+
+static async Task<int> Serve(ServerOptions options)
+{
+    var app = Build(options);
+    var schema = app.Services.GetRequiredService<LedgerSchema>();
+    using var starting = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+    await schema.RequireDurableAsync(starting.Token);
+    if (options.OwnCluster)
+        await schema.ApplyAsync(starting.Token);
+    else
+        await schema.RequireAsync(starting.Token);
+    await ServerFiles.StartAsync(app, options);
+    await app.WaitForShutdownAsync();
+    return ExitCode.Ok;
+}
+
+static WebApplication Build(ServerOptions options)
+{
+    var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = typeof(ServerOptions).Assembly.GetName().Name });
+    builder.Configuration.Sources.Clear();
+    builder.Logging.ClearProviders();
+    builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("BitmapLedger", LogLevel.Information);
+    builder.Logging.AddSimpleConsole(o =>
+    {
+        o.SingleLine = true;
+        o.UseUtcTimestamp = true;
+        o.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.ffffffZ ";
+    });
+    builder.Host.UseWolverine(Configure);
+    builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes));
+    builder.Services.AddScoped<VolumeEndpoints.Sender>();
+    builder.Services.AddSingleton<LedgerLoop>();
+    builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
+    builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default));
+    builder.WebHost.ConfigureKestrel(k => ServerFiles.Listen(k, options));
+    var app = builder.Build();
+    app.UseMiddleware<Gatekeeper>(new GatekeeperToken(options.DataDirectory));
+    app.UseMiddleware<ProblemWriter>();
+    app.MapVolumes();
+    app.MapQueries();
+    app.MapOperations();
+    return app;
+}
+
+static void Configure(WolverineOptions wolverine)
+{
+    // Commands are invoked inside their lane and answered at once: nothing is queued, so nothing needs durable storage.
+    wolverine.Durability.Mode = DurabilityMode.MediatorOnly;
+    wolverine.ApplicationAssembly = typeof(ServerOptions).Assembly;
+    wolverine.Discovery.DisableConventionalDiscovery().IncludeType(typeof(CarryOutHandler));
+    wolverine.CodeGeneration.TypeLoadMode = TypeLoadMode.Static;
+}
+
+// Writes Internal/Generated: `dotnet run --project src/BitmapLedger.Server -- codegen write`.
+static async Task<int> GenerateCode(string[] arguments)
+{
+    var builder = Host.CreateDefaultBuilder();
+    builder.UseWolverine(o =>
+    {
+        Configure(o);
+        o.CodeGeneration.TypeLoadMode = TypeLoadMode.Dynamic;
+    });
+    builder.ConfigureServices(s => s.AddLedger("Host=nowhere", new(".", 0)));
+    return await builder.RunJasperFxCommands(arguments);
+}

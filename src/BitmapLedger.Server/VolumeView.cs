@@ -1,0 +1,50 @@
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger;
+using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Reading;
+
+namespace BitmapLedger.Server;
+
+/// <summary>Volumes as answers show them: what the ledger knows, beside what the Agent says.</summary>
+internal static class VolumeView
+{
+    private const long BytesPerWriteInJournal = 64;
+
+    public static async Task<IReadOnlyList<VolumeAnswer>> ManyAsync(
+        IReadOnlyList<VolumeState> states, IAgent agent, CancellationToken cancellation)
+    {
+        Welcome? welcome = null;
+        try
+        {
+            welcome = await agent.StatusAsync(cancellation);
+        }
+        catch (LedgerException away) when (away.IsTransient)
+        {
+            // Shown as state `away`: the ledger answers for itself.
+        }
+
+        return [.. states.Select(s => Show(s, welcome?.Volumes.FirstOrDefault(v => v.Id == s.Id), welcome?.Listeners))];
+    }
+
+    private static VolumeAnswer Show(VolumeState state, VolumeStatus? status, IReadOnlyList<string>? listeners)
+    {
+        var last = Math.Max(status?.LastLsn ?? 0, state.LastLsn);
+        return new(
+            state.Name, state.Size, state.Backend, Export(state.Name, listeners), status is { Published: true } ? "serving" : "away",
+            state.Durability, state.WhenFull, state.ReadOnly, new(last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
+            status?.LongestRotationMicroseconds ?? 0,
+            [.. state.Bitmaps.Select(b => new BitmapSummary(b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
+            Queries.Show(state.Checkpoints));
+    }
+
+    /// <summary>The URI of the first listener, with the export in its path.</summary>
+    private static string? Export(string name, IReadOnlyList<string>? listeners)
+    {
+        if (listeners is not [var first, ..])
+            return null;
+        var query = first.IndexOf('?', StringComparison.Ordinal);
+        return query < 0 ? first + name : $"{first[..query]}{name}{first[query..]}";
+    }
+}
