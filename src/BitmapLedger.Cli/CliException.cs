@@ -1,0 +1,9 @@
+namespace BitmapLedger.Cli;
+
+/// <summary>A failure that the user is told and that decides the exit code.</summary>
+internal sealed class CliException(string code, string message, string? hint = null) : Exception(message)
+{
+    public string Code { get; } = code;
+
+    public string? Hint { get; } = hint;
+}

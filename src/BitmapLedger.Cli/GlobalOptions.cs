@@ -1,0 +1,63 @@
+using System.CommandLine;
+using BitmapLedger.Hosting;
+
+namespace BitmapLedger.Cli;
+
+/// <summary>Options that every verb takes: flag over variable over default.</summary>
+internal sealed class GlobalOptions
+{
+    public Option<string> DataDirectory { get; } = new("--data-dir")
+    {
+        Description = "The data directory (default $BITMAPLEDGER_HOME, else ~/.local/share/bitmapledger)",
+        Recursive = true,
+        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("BITMAPLEDGER_HOME") is { Length: > 0 } home
+            ? home
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local", "share", "bitmapledger"),
+    };
+
+    public Option<bool> Json { get; } = new("--json") { Description = "One JSON document on stdout", Recursive = true };
+
+    public Option<bool> JsonLines { get; } = new("--jsonl") { Description = "One JSON object a line, for streams", Recursive = true };
+
+    public Option<bool> Quiet { get; } = new("--quiet") { Description = "Results only", Recursive = true };
+
+    public Option<bool> NoColor { get; } = new("--no-color") { Description = "No colors (also NO_COLOR)", Recursive = true };
+
+    public Option<string> Progress { get; } = new("--progress")
+    {
+        Description = "auto, none, json or fd:N",
+        Recursive = true,
+        DefaultValueFactory = _ => "auto",
+    };
+
+    public Option<string?> CommandId { get; } = new("--command-id")
+    {
+        Description = "Id of the command: sent twice it acts once",
+        Recursive = true,
+    };
+
+    public void AddTo(RootCommand root)
+    {
+        foreach (Option option in new Option[] { DataDirectory, Json, JsonLines, Quiet, NoColor, Progress, CommandId })
+            root.Options.Add(option);
+    }
+
+    public Session Open(ParseResult parsed) => new(
+        Hosting.DataDirectory.At(parsed.GetValue(DataDirectory)!), parsed.GetValue(Json), parsed.GetValue(JsonLines),
+        parsed.GetValue(Quiet), parsed.GetValue(CommandId));
+}
+
+/// <summary>One run of the program.</summary>
+internal sealed record Session(DataDirectory Directory, bool Json, bool JsonLines, bool Quiet, string? CommandId)
+{
+    public ApiClient Connect() => new(Directory, CommandId);
+
+    /// <summary>Prints the server's document as it came, or what a person reads.</summary>
+    public void Print(string json, Action text)
+    {
+        if (Json || JsonLines)
+            Console.Out.WriteLine(json);
+        else
+            text();
+    }
+}

@@ -1,0 +1,74 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using BitmapLedger.Contracts;
+using BitmapLedger.Hosting;
+
+namespace BitmapLedger.Cli.Serving;
+
+/// <summary><c>bml serve</c>.</summary>
+internal static class ServeVerb
+{
+    public static Command Build(GlobalOptions global)
+    {
+        var volumes = new Option<string[]>("--volume") { Description = "NAME=BACKEND, e.g. disk=file:/path; added if it is not there" };
+        var nbd = new Option<string[]>("--nbd") { Description = "Where to listen (default a unix socket in the data directory)" };
+        var http = new Option<string>("--http")
+        {
+            Description = "HOST:PORT of HTTP; port 0 picks a free one",
+            DefaultValueFactory = _ => Environment.GetEnvironmentVariable("BITMAPLEDGER_HTTP") is { Length: > 0 } address ? address : "127.0.0.1:8440",
+        };
+        var database = Arguments.Text("--database", "Connection string of a PostgreSQL (default: a cluster of its own)");
+        var quota = Arguments.Text("--journal-quota", "Most bytes of a volume's journal (default 4G)");
+        var verb = new Command("serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota };
+        verb.SetAction((parsed, cancellation) => RunAsync(
+            global.Open(parsed),
+            new(
+                [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(http)!,
+                parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE") is { Length: > 0 } d ? d : null),
+                Arguments.Size(parsed.GetValue(quota))),
+            cancellation));
+        return verb;
+    }
+
+    private static (string Name, string Backend) Volume(string text) => text.IndexOf('=') is var at and > 0
+        ? (text[..at], text[(at + 1)..])
+        : throw new CliException(ErrorCode.BadArgument, $"'{text}' is no NAME=BACKEND", "write for example disk=file:/path/to/disk.img");
+
+    private static async Task<int> RunAsync(Session session, ServeOptions options, CancellationToken cancellation)
+    {
+        session.Directory.Create();
+        using var held = DataDirectoryLock.Take(session.Directory);
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+        using var onInt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
+        var service = new Service(session, options);
+        using var following = new CancellationTokenSource();
+        Task[] logs = [];
+        try
+        {
+            var ready = await service.StartAsync(ending.Token);
+            logs = [service.AgentLog.RunAsync(session.Quiet, following.Token), service.ServerLog.RunAsync(session.Quiet, following.Token)];
+            Console.Out.WriteLine(
+                $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} http={ready.Http} data-dir={session.Directory.Path}");
+            await service.SuperviseAsync(ending.Token);
+        }
+        catch (OperationCanceledException) when (ending.IsCancellationRequested)
+        {
+            // Told to end while starting.
+        }
+        finally
+        {
+            await service.StopAsync();
+            await following.CancelAsync();
+            await Task.WhenAll(logs);
+        }
+
+        return ExitCode.Ok;
+
+        void End(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            ending.Cancel();
+        }
+    }
+}

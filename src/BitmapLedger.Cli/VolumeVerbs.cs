@@ -1,0 +1,134 @@
+using System.CommandLine;
+using System.Text.Json;
+using BitmapLedger.Cli.Rendering;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
+
+namespace BitmapLedger.Cli;
+
+/// <summary><c>bml volume …</c>.</summary>
+internal static class VolumeVerbs
+{
+    public static Command Build(GlobalOptions global)
+    {
+        var volume = new Command("volume", "Volumes: what is served and watched");
+        volume.Subcommands.Add(Create(global));
+        volume.Subcommands.Add(Add(global));
+        volume.Subcommands.Add(List(global));
+        volume.Subcommands.Add(Show(global));
+        volume.Subcommands.Add(Remove(global));
+        return volume;
+    }
+
+    /// <summary>Also what <c>bml serve --volume</c> does.</summary>
+    public static async Task<string> AddAsync(ApiClient api, string name, string backend, bool readOnly, string? durability, string? whenFull) =>
+        await api.PostAsync("v1/volumes", new(name, null, null, Absolute(backend), readOnly, durability, whenFull), ApiJson.Default.CreateVolumeRequest);
+
+    private static Command Create(GlobalOptions global)
+    {
+        var name = Arguments.Name();
+        var size = new Option<string>("--size") { Description = "Size, e.g. 20G", Required = true };
+        var file = Arguments.Text("--file", "Where the sparse file goes (default: the data directory)");
+        var (durability, whenFull) = Policies();
+        var verb = new Command("create", "A new volume on a sparse raw file") { name, size, file, durability, whenFull };
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = global.Open(parsed);
+            using var api = session.Connect();
+            var path = parsed.GetValue(file) is { } given ? Path.GetFullPath(given) : null;
+            var json = await api.PostAsync(
+                "v1/volumes",
+                new(parsed.GetValue(name), Arguments.Size(parsed.GetValue(size)), path, null, false, parsed.GetValue(durability), parsed.GetValue(whenFull)),
+                ApiJson.Default.CreateVolumeRequest);
+            return Changes.Print(session, json);
+        });
+        return verb;
+    }
+
+    private static Command Add(GlobalOptions global)
+    {
+        var name = Arguments.Name();
+        var backend = new Option<string>("--backend") { Description = "file:PATH or device:PATH", Required = true };
+        var readOnly = Arguments.Flag("--read-only", "Clients may not write");
+        var (durability, whenFull) = Policies();
+        var verb = new Command("add", "Takes what is there under watch") { name, backend, readOnly, durability, whenFull };
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = global.Open(parsed);
+            using var api = session.Connect();
+            return Changes.Print(session, await AddAsync(
+                api, parsed.GetValue(name)!, parsed.GetValue(backend)!, parsed.GetValue(readOnly), parsed.GetValue(durability), parsed.GetValue(whenFull)));
+        });
+        return verb;
+    }
+
+    private static Command List(GlobalOptions global)
+    {
+        var verb = new Command("list", "All volumes");
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = global.Open(parsed);
+            using var api = session.Connect();
+            var json = await api.GetAsync("v1/volumes");
+            session.Print(json, () =>
+            {
+                var table = new TextTable("NAME", "SIZE", "STATE", "LSN", "SHIPPED", "BITMAPS", "CHECKPOINTS", "BACKEND");
+                foreach (var v in JsonSerializer.Deserialize(json, ApiJson.Default.VolumesAnswer)!.Volumes)
+                    table.Add(
+                        v.Name, ByteSize.Show(v.Size), v.State, $"{v.Lsn.Last}", $"{v.Lsn.Shipped}", $"{v.Bitmaps.Count}", $"{v.Checkpoints.Count}", v.Backend);
+                table.Print();
+            });
+            return ExitCode.Ok;
+        });
+        return verb;
+    }
+
+    private static Command Show(GlobalOptions global)
+    {
+        var name = Arguments.Name();
+        var verb = new Command("show", "One volume") { name };
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = global.Open(parsed);
+            using var api = session.Connect();
+            var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(name)!));
+            session.Print(json, () => Print(JsonSerializer.Deserialize(json, ApiJson.Default.VolumeAnswer)!));
+            return ExitCode.Ok;
+        });
+        return verb;
+    }
+
+    private static Command Remove(GlobalOptions global)
+    {
+        var name = Arguments.Name();
+        var verb = new Command("remove", "Takes a volume out of watch; its data and its history stay") { name };
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = global.Open(parsed);
+            using var api = session.Connect();
+            return Changes.Print(session, await api.DeleteAsync(Arguments.Path("volumes", parsed.GetValue(name)!)));
+        });
+        return verb;
+    }
+
+    private static void Print(VolumeAnswer v)
+    {
+        Console.Out.WriteLine($"name        {v.Name}\nsize        {ByteSize.Show(v.Size)} ({v.Size})\nbackend     {v.Backend}");
+        Console.Out.WriteLine($"export      {v.Export ?? "-"}\nstate       {v.State}\ndurability  {v.Durability}, when full {v.WhenFull}");
+        Console.Out.WriteLine($"lsn         {v.Lsn.Last}, shipped {v.Lsn.Shipped}, {ByteSize.Show(v.UnshippedBytes)} waiting");
+        foreach (var b in v.Bitmaps)
+            Console.Out.WriteLine($"bitmap      {b.Name}  {ByteSize.Show(b.Granularity)}  {(b.Recording ? "recording" : "disabled")}{(b.Persistent ? "" : "  transient")}");
+        foreach (var c in v.Checkpoints)
+            Console.Out.WriteLine($"checkpoint  {c.Name}  lsn {c.At.Lsn}  {c.At.Time}");
+    }
+
+    private static (Option<string?> Durability, Option<string?> WhenFull) Policies() =>
+        (Arguments.Text("--durability", "process (power is not built yet)"), Arguments.Text("--when-full", "stall or fail, when the journal quota is used up"));
+
+    private static string Absolute(string backend)
+    {
+        var colon = backend.IndexOf(':');
+        return colon > 0 && backend[..colon] is "file" or "device" ? $"{backend[..colon]}:{Path.GetFullPath(backend[(colon + 1)..])}" : backend;
+    }
+}

@@ -1,0 +1,73 @@
+using System.Text;
+
+namespace BitmapLedger.Hosting;
+
+/// <summary>The data directory: everything of a ledger in one place, private to its user (design §8).</summary>
+public sealed class DataDirectory
+{
+    /// <summary>What the kernel takes as the path of a unix socket, less the closing zero.</summary>
+    private const int SocketPathBytesMax = 107;
+
+    private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    private DataDirectory(string path) => Path = path;
+
+    /// <summary>Absolute path.</summary>
+    public string Path { get; }
+
+    /// <summary>Held by flock while <c>bml serve</c> runs.</summary>
+    public string LockFile => In("lock");
+
+    /// <summary>Sockets, process ids and what passes between processes.</summary>
+    public string Run => In("run");
+
+    /// <summary>Logs of the child processes.</summary>
+    public string Logs => In("log");
+
+    /// <summary>The embedded cluster and its socket.</summary>
+    public string Postgres => In("postgres");
+
+    /// <summary>HTTP without a token.</summary>
+    public string ApiSocket => System.IO.Path.Combine(Run, "api.sock");
+
+    /// <summary>NBD by default.</summary>
+    public string NbdSocket => System.IO.Path.Combine(Run, "nbd.sock");
+
+    /// <summary>The Agent's control socket.</summary>
+    public string ControlSocket => System.IO.Path.Combine(Run, "control.sock");
+
+    /// <summary>Names a data directory without touching it.</summary>
+    public static DataDirectory At(string path) => new(System.IO.Path.GetFullPath(path));
+
+    /// <summary>Names the file that holds a process id.</summary>
+    public string PidFile(string part) => System.IO.Path.Combine(Run, $"{part}.pid");
+
+    /// <summary>Names a log.</summary>
+    public string LogFile(string part) => System.IO.Path.Combine(Logs, $"{part}.log");
+
+    /// <summary>Makes what is missing, readable by its user only.</summary>
+    /// <exception cref="HostingException">It cannot be made, or its path is too long for sockets.</exception>
+    public void Create()
+    {
+        foreach (var socket in new[] { ApiSocket, NbdSocket, ControlSocket, System.IO.Path.Combine(Postgres, "run", ".s.PGSQL.5432") })
+        {
+            // One byte is spared for the name under which a socket is bound first.
+            if (Encoding.UTF8.GetByteCount(socket) >= SocketPathBytesMax)
+                throw new HostingException(
+                    "bad-argument", $"Socket path '{socket}' is longer than {SocketPathBytesMax - 1} bytes; take a shorter data directory");
+        }
+
+        try
+        {
+            foreach (var directory in new[] { Path, Run, Logs, In("volumes"), In("agent"), In("journal") })
+                Directory.CreateDirectory(directory, Private);
+            File.SetUnixFileMode(Path, Private);
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            throw new HostingException("failed", $"Cannot use data directory '{Path}': {refusal.Message}", refusal);
+        }
+    }
+
+    private string In(string name) => System.IO.Path.Combine(Path, name);
+}

@@ -1,0 +1,34 @@
+namespace BitmapLedger.Hosting;
+
+/// <summary>One <c>bml serve</c> a data directory; the lock goes with the process however it ends.</summary>
+public sealed class DataDirectoryLock : IDisposable
+{
+    private readonly FileStream _file;
+
+    private DataDirectoryLock(FileStream file) => _file = file;
+
+    /// <summary>Takes the lock.</summary>
+    /// <exception cref="HostingException">Another process holds it; the message says which.</exception>
+    public static DataDirectoryLock Take(DataDirectory directory)
+    {
+        try
+        {
+            // FileShare.None is flock(LOCK_EX | LOCK_NB) here.
+            var file = new FileStream(directory.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            File.WriteAllText(HolderFile(directory), $"{Environment.ProcessId}\n");
+            return new(file);
+        }
+        catch (IOException held)
+        {
+            var holder = File.Exists(HolderFile(directory)) ? File.ReadAllText(HolderFile(directory)).Trim() : "unknown";
+            throw new HostingException(
+                "busy", $"Data directory '{directory.Path}' is held by another bml serve (process {holder}); stop it first, or take another --data-dir", held);
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _file.Dispose();
+
+    // Beside the lock: what is locked exclusively cannot be opened to read who holds it.
+    private static string HolderFile(DataDirectory directory) => directory.PidFile("serve");
+}

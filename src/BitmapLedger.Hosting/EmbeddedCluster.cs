@@ -1,0 +1,117 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace BitmapLedger.Hosting;
+
+/// <summary>
+/// A PostgreSQL cluster of our own in the data directory: reached over a private unix socket, without TCP, gone when the
+/// directory goes. It outlives whoever started it and is found again by its pid file.
+/// </summary>
+/// <param name="directory">The data directory.</param>
+/// <param name="programs">The installed PostgreSQL.</param>
+public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms programs)
+{
+    private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    private string Data => Path.Combine(directory.Postgres, "data");
+
+    private string Socket => Path.Combine(directory.Postgres, "run");
+
+    private string Log => Path.Combine(directory.Postgres, "postgres.log");
+
+    private string PostmasterPid => Path.Combine(Data, "postmaster.pid");
+
+    /// <summary>How Npgsql reaches it.</summary>
+    public string ConnectionString => $"Host={Socket};Username=postgres;Database=bitmapledger";
+
+    /// <summary>Its process id; null when it is down.</summary>
+    public int? ProcessId => Hosting.ProcessId.Living(PostmasterPid, Data);
+
+    /// <summary>Starts it, making it first if it is not there; one that runs already stays as it is.</summary>
+    /// <exception cref="HostingException">PostgreSQL refused.</exception>
+    public async Task StartAsync(CancellationToken cancellation)
+    {
+        var isNew = !File.Exists(Path.Combine(Data, "bitmapledger.ready"));
+        if (isNew)
+            await CreateAsync(cancellation).ConfigureAwait(false);
+        if (ProcessId is null)
+        {
+            // A killed cluster leaves its pid file, and the id in it may be another program's by now.
+            File.Delete(PostmasterPid);
+            await programs.RunAsync(
+                "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation).ConfigureAwait(false);
+        }
+
+        if (isNew)
+        {
+            await programs.RunAsync("createdb", ["-h", Socket, "-U", "postgres", "bitmapledger"], cancellation).ConfigureAwait(false);
+            await File.WriteAllTextAsync(Path.Combine(Data, "bitmapledger.ready"), "", cancellation).ConfigureAwait(false);
+        }
+
+        await File.WriteAllTextAsync(directory.PidFile("postgres"), $"{ProcessId}\n", cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>Stops it in order: running transactions are rolled back, nothing that was acknowledged is lost.</summary>
+    public Task StopAsync(CancellationToken cancellation) => ProcessId is null
+        ? Task.CompletedTask
+        : programs.RunAsync("pg_ctl", ["stop", "-w", "-t", "60", "-s", "-m", "fast", "-D", Data], cancellation);
+
+    private async Task CreateAsync(CancellationToken cancellation)
+    {
+        if (Directory.Exists(directory.Postgres))
+            Directory.Delete(directory.Postgres, recursive: true);
+        Directory.CreateDirectory(directory.Postgres, Private);
+        Directory.CreateDirectory(Socket, Private);
+        var template = await TemplateAsync(cancellation).ConfigureAwait(false);
+        await CopyAsync(template, Data, cancellation).ConfigureAwait(false);
+        await PostgresPrograms.HandOverAsync(directory.Postgres, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>A fresh cluster of this version and these settings, made once for every data directory.</summary>
+    private async Task<string> TemplateAsync(CancellationToken cancellation)
+    {
+        var settings = Settings();
+        var key = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Encoding.UTF8.GetBytes(settings)))[..12];
+        var cache = Path.Combine(
+            Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg
+                ? xdg
+                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
+            "bitmapledger");
+        var template = Path.Combine(cache, $"cluster-{programs.Version}-{key}");
+        if (Directory.Exists(template))
+            return template;
+
+        Directory.CreateDirectory(cache, Private);
+        var making = $"{template}.{Environment.ProcessId}";
+        Directory.CreateDirectory(making, Private);
+        await PostgresPrograms.HandOverAsync(making, cancellation).ConfigureAwait(false);
+        await programs.RunAsync(
+            "initdb", ["-D", making, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"], cancellation).ConfigureAwait(false);
+        await File.AppendAllTextAsync(Path.Combine(making, "postgresql.conf"), settings, cancellation).ConfigureAwait(false);
+        try
+        {
+            Directory.Move(making, template);
+        }
+        catch (IOException) when (Directory.Exists(template))
+        {
+            // Somebody else was first; theirs is the same.
+            Directory.Delete(making, recursive: true);
+        }
+
+        return template;
+    }
+
+    private static string Settings()
+    {
+        using var resource = new StreamReader(typeof(EmbeddedCluster).Assembly.GetManifestResourceStream("embedded.conf")!);
+        return resource.ReadToEnd();
+    }
+
+    private static async Task CopyAsync(string from, string to, CancellationToken cancellation)
+    {
+        using var copy = Process.Start(new ProcessStartInfo("cp", ["-a", from, to]) { UseShellExecute = false })!;
+        await copy.WaitForExitAsync(cancellation).ConfigureAwait(false);
+        if (copy.ExitCode != 0)
+            throw new HostingException("failed", $"Cannot copy '{from}' to '{to}'");
+    }
+}
