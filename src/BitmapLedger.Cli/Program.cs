@@ -45,6 +45,10 @@ catch (Exception failure) when (failure is IOException or UnauthorizedAccessExce
 {
     return Tell(ErrorCode.Failed, failure.Message, hint: null);
 }
+catch (Exception failure)
+{
+    return Tell(ErrorCode.Bug, failure.ToString(), "this is a bug; please report it");
+}
 
 int Tell(string code, string message, string? hint)
 {

@@ -13,6 +13,9 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
 {
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(100);
+
     private string Data => Path.Combine(directory.Postgres, "data");
 
     private string Socket => Path.Combine(directory.Postgres, "run");
@@ -36,10 +39,7 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
             await CreateAsync(cancellation).ConfigureAwait(false);
         if (ProcessId is null)
         {
-            // A killed cluster leaves its pid file, and the id in it may be another program's by now.
-            File.Delete(PostmasterPid);
-            await programs.RunAsync(
-                "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation).ConfigureAwait(false);
+            await StartServerAsync(cancellation).ConfigureAwait(false);
         }
 
         if (isNew)
@@ -55,6 +55,31 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
     public Task StopAsync(CancellationToken cancellation) => ProcessId is null
         ? Task.CompletedTask
         : programs.RunAsync("pg_ctl", ["stop", "-w", "-t", "60", "-s", "-m", "fast", "-D", Data], cancellation);
+
+    /// <summary>
+    /// Backends of a killed cluster take a moment to notice, and until then PostgreSQL rightly refuses to start beside them.
+    /// Its pid file is how it knows, so nobody else removes that.
+    /// </summary>
+    private async Task StartServerAsync(CancellationToken cancellation)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                await programs.RunAsync(
+                    "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation).ConfigureAwait(false);
+                return;
+            }
+            catch (HostingException failure)
+            {
+                if (Stopwatch.GetElapsedTime(started) > _startLimit)
+                    throw new HostingException("failed", $"PostgreSQL does not start: {failure.Message}; {Log} says why", failure);
+            }
+
+            await Task.Delay(_pause, cancellation).ConfigureAwait(false);
+        }
+    }
 
     private async Task CreateAsync(CancellationToken cancellation)
     {

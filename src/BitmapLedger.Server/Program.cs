@@ -64,7 +64,13 @@ static WebApplication Build(ServerOptions options)
     builder.Services.AddScoped<VolumeEndpoints.Sender>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
-    builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default));
+    builder.Services.ConfigureHttpJsonOptions(o =>
+    {
+        // A context brings types, not its options: names and nulls are said here as they are said there.
+        o.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
+        o.SerializerOptions.PropertyNamingPolicy = ApiJson.Default.Options.PropertyNamingPolicy;
+        o.SerializerOptions.DefaultIgnoreCondition = ApiJson.Default.Options.DefaultIgnoreCondition;
+    });
     builder.WebHost.ConfigureKestrel(k => ServerFiles.Listen(k, options));
     var app = builder.Build();
     app.UseMiddleware<Gatekeeper>(new GatekeeperToken(options.DataDirectory));

@@ -15,6 +15,7 @@ internal sealed class AcknowledgedWrites : IDisposable
     private readonly ConcurrentQueue<long> _acknowledged = new();
     private readonly Process _shell;
     private readonly Task _reading;
+    private int _disposed;
 
     public AcknowledgedWrites(string uri, long firstSector)
     {
@@ -49,6 +50,8 @@ internal sealed class AcknowledgedWrites : IDisposable
 
     public void Dispose()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         if (!_shell.HasExited)
             _shell.Kill();
         _shell.WaitForExit();

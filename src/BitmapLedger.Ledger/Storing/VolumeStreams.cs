@@ -1,7 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
-using JasperFx.Events;
 using Marten;
 
 namespace BitmapLedger.Ledger.Storing;
@@ -108,23 +107,17 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 
         foreach (var append in appends.Where(a => a.Events.Count > 0))
         {
-            object[] events = [.. append.Events.Select(Wrap)];
-            if (append.ExpectedEvent == 0)
-                session.Events.StartStream<VolumeState>(append.VolumeId, events);
-            else
-                session.Events.Append(append.VolumeId, append.ExpectedEvent + events.Length, events);
+            object[] events = [.. append.Events.Select(e => e.Data)];
+            var action = append.ExpectedEvent == 0
+                ? session.Events.StartStream<VolumeState>(append.VolumeId, events)
+                : session.Events.Append(append.VolumeId, append.ExpectedEvent + events.Length, events);
+            foreach (var (wrapped, happened) in action.Events.Zip(append.Events))
+                wrapped.Timestamp = happened.Time;
         }
 
         if (record is not null)
             session.Insert(record);
         await session.SaveChangesAsync(cancellation).ConfigureAwait(false);
-    }
-
-    private static IEvent Wrap(TimedEvent happened)
-    {
-        var wrapped = Event.For(happened.Data);
-        wrapped.Timestamp = happened.Time;
-        return wrapped;
     }
 
     /// <summary>Whether the append is there after all; waits for PostgreSQL to say.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace BitmapLedger.WritePath.Backends;
@@ -8,6 +9,9 @@ namespace BitmapLedger.WritePath.Backends;
 /// </summary>
 internal static class ImageLock
 {
+    /// <summary>A process that was killed gives its locks back when the kernel has taken it apart.</summary>
+    private static readonly TimeSpan _patience = TimeSpan.FromMilliseconds(500);
+
     private const long InUse = 100;
     private const long Denied = 200;
     private const int ConsistentRead = 0;
@@ -24,8 +28,14 @@ internal static class ImageLock
             Set(file, InUse + permission);
         foreach (var permission in denied)
             Set(file, Denied + permission);
-        var conflicting = used.Where(p => IsHeldByOthers(file, Denied + p))
-            .Concat(denied.Where(p => IsHeldByOthers(file, InUse + p))).ToArray();
+        var started = Stopwatch.GetTimestamp();
+        int[] conflicting;
+        do
+        {
+            conflicting = [.. used.Where(p => IsHeldByOthers(file, Denied + p)), .. denied.Where(p => IsHeldByOthers(file, InUse + p))];
+        }
+        while (conflicting.Length > 0 && Stopwatch.GetElapsedTime(started) < _patience);
+
         return conflicting.Length == 0 ? null : conflicting[0] switch
         {
             ConsistentRead => "consistent read",

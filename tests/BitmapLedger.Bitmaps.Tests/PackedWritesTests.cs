@@ -1,0 +1,139 @@
+using BitmapLedger.Bitmaps.Codecs;
+using BitmapLedger.Bitmaps.Writes;
+using CsCheck;
+
+namespace BitmapLedger.Bitmaps.Tests;
+
+public sealed class PackedWritesTests
+{
+    [Fact]
+    public void What_is_read_is_what_was_packed_with_voids_between()
+    {
+        Gen.Select(Gen.Int[0, int.MaxValue], Gen.Int[1, 400], Gen.Int[0, 46]).Sample((seed, count, sizeShift) =>
+        {
+            var (writes, voids) = Random(seed, count, 1L << sizeShift);
+            ConnectionName[] names = [new(1, "unix:pid=1,uid=0"), new(7, "ü")];
+
+            Assert.Equal(CodecFault.None, PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed));
+
+            Assert.Equal(writes, List(packed!));
+            Assert.Equal(voids, packed!.Voids);
+            Assert.Equal(names, packed.Connections);
+            Assert.Equal(writes.Sum(w => w.Length), packed.TotalBytes);
+            Assert.Equal(writes[^1].TimeMicroseconds, packed.LastTimeMicroseconds);
+            Assert.Equal(Math.Max(writes[^1].Lsn, voids.Count > 0 ? voids[^1].Last : 0), packed.LastLsn);
+        }, iter: 300);
+    }
+
+    [Fact]
+    public void A_block_of_nothing_but_voids_is_a_block()
+    {
+        Assert.Equal(CodecFault.None, PackedWrites.TryRead(PackedWrites.Encode([], [], [new(5, 9)]), out var packed));
+
+        Assert.Equal((5, 9, 0), (packed!.FirstLsn, packed.LastLsn, packed.Count));
+        Assert.Empty(List(packed));
+    }
+
+    [Fact]
+    public void Every_flipped_bit_and_every_truncation_is_a_fault()
+    {
+        var (writes, voids) = Random(seed: 3, count: 120, 1L << 40);
+        var bytes = PackedWrites.Encode(writes, [new(1, "a client")], voids);
+
+        for (var bit = 0; bit < bytes.Length * 8; bit++)
+        {
+            bytes[bit / 8] ^= (byte)(1 << bit % 8);
+            Assert.NotEqual(CodecFault.None, PackedWrites.TryRead(bytes, out _));
+            bytes[bit / 8] ^= (byte)(1 << bit % 8);
+        }
+
+        for (var length = 0; length < bytes.Length; length++)
+            Assert.NotEqual(CodecFault.None, PackedWrites.TryRead(bytes.AsMemory(0, length), out _));
+    }
+
+    // Method: the checksum is made right again after each change, so that the checks of the values are what is tested.
+    [Fact]
+    public void Bytes_that_are_whole_but_cannot_be_are_a_fault_or_enumerate_without_harm()
+    {
+        var (writes, voids) = Random(seed: 4, count: 60, 1L << 30);
+        var good = PackedWrites.Encode(writes, [new(1, "a client")], voids);
+        var random = new Random(9);
+        for (var attempt = 0; attempt < 5_000; attempt++)
+        {
+            var bytes = good.ToArray();
+            for (var change = random.Next(1, 4); change > 0; change--)
+                bytes[random.Next(5, bytes.Length - 4)] = (byte)random.Next(256);
+            BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 4), Crc32C.Of(bytes.AsSpan(0, bytes.Length - 4)));
+
+            if (PackedWrites.TryRead(bytes, out var packed) == CodecFault.None)
+                Assert.All(List(packed!), w => Assert.True(w.Length > 0 && w.Offset >= 0 && w.Length <= long.MaxValue - w.Offset));
+        }
+    }
+
+    [Fact]
+    public void Random_writes_of_4_KiB_over_a_tebibyte_take_less_than_six_bytes_each()
+    {
+        var random = new Random(1);
+        var writes = Enumerable.Range(1, 4096).Select(lsn => new SingleWrite(
+            lsn, 1_700_000_000_000_000 + lsn / 32 * 120, WriteKind.Write, random.NextInt64(1L << 28) << 12, 4096, 3)).ToArray();
+
+        Assert.InRange(PackedWrites.Encode(writes, [new(3, "unix:pid=4711,uid=0")], []).Length / 4096.0, 3.5, 6.0);
+    }
+
+    [Fact]
+    public void Writes_with_a_gap_or_going_back_in_time_are_no_block()
+    {
+        var write = new SingleWrite(1, 10, WriteKind.Write, 0, 512, 1);
+
+        Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write, write with { Lsn = 3 }], [], []));
+        Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write, write with { Lsn = 2, TimeMicroseconds = 9 }], [], []));
+        Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write with { Length = 0 }], [], []));
+    }
+
+    [Fact]
+    public void Enumerating_allocates_nothing()
+    {
+        var (writes, voids) = Random(seed: 8, count: 400, 1L << 40);
+        _ = PackedWrites.TryRead(PackedWrites.Encode(writes, [], voids), out var packed);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+
+        var sum = 0L;
+        foreach (var write in packed!)
+            sum += write.Length;
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(packed.TotalBytes, sum);
+    }
+
+    private static (SingleWrite[] Writes, IReadOnlyList<LsnRange> Voids) Random(int seed, int count, long size)
+    {
+        var random = new Random(seed);
+        List<SingleWrite> writes = [];
+        List<LsnRange> voids = [];
+        long lsn = random.Next(1, 1000), time = 1_700_000_000_000_000;
+        var unit = 1L << random.Next(0, 13);
+        while (writes.Count < count)
+        {
+            if (random.Next(20) == 0)
+            {
+                voids.Add(new(lsn, lsn + random.Next(5)));
+                lsn = voids[^1].Last + 1;
+            }
+
+            var length = unit * random.Next(1, 9);
+            var offset = random.NextInt64(0, Math.Max(1, size / unit)) * unit;
+            time += random.Next(3) == 0 ? random.Next(1000) : 0;
+            writes.Add(new(lsn++, time, (WriteKind)random.Next(1, 4), offset, length, random.Next(3)));
+        }
+
+        return ([.. writes], voids);
+    }
+
+    private static List<SingleWrite> List(PackedWrites packed)
+    {
+        List<SingleWrite> list = [];
+        foreach (var write in packed)
+            list.Add(write);
+        return list;
+    }
+}
