@@ -37,6 +37,7 @@ internal sealed record JournalRecovery(
             lsn = Math.Max(lsn, header.LastLsn);
             fence = Math.Max(fence, header.LastFence);
             time = Math.Max(time, header.TimeMicroseconds);
+            connection = Math.Max(connection, header.LastConnection);
             end = SegmentScan.Read(path, header, ref lsn, out hole, (record, _) =>
             {
                 time = Math.Max(time, record.TimeMicroseconds);

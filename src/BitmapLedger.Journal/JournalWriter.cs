@@ -225,5 +225,6 @@ public sealed class JournalWriter : IDisposable
         return _chain.TryWrite(_buffer.AsSpan(0, slots * JournalSlot.Size));
     }
 
-    private SegmentHeader Header(long number) => new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last);
+    private SegmentHeader Header(long number) =>
+        new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last, _lastConnection);
 }

@@ -11,7 +11,9 @@ namespace BitmapLedger.Journal;
 /// <param name="LastLsn">LSN of the last write before this segment.</param>
 /// <param name="LastFence">Number of the last fence before it.</param>
 /// <param name="TimeMicroseconds">The latest time recorded before it.</param>
-public readonly record struct SegmentHeader(Guid VolumeId, long Number, long LastLsn, long LastFence, long TimeMicroseconds)
+/// <param name="LastConnection">Greatest connection number given before it: numbers are not given twice.</param>
+public readonly record struct SegmentHeader(
+    Guid VolumeId, long Number, long LastLsn, long LastFence, long TimeMicroseconds, int LastConnection)
 {
     /// <summary>Bytes of the header: one sector.</summary>
     public const int Size = 512;
@@ -47,6 +49,7 @@ public readonly record struct SegmentHeader(Guid VolumeId, long Number, long Las
         BinaryPrimitives.WriteInt64LittleEndian(sector[32..], LastLsn);
         BinaryPrimitives.WriteInt64LittleEndian(sector[40..], LastFence);
         BinaryPrimitives.WriteInt64LittleEndian(sector[48..], TimeMicroseconds);
+        BinaryPrimitives.WriteInt32LittleEndian(sector[56..], LastConnection);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
     }
 
@@ -72,8 +75,9 @@ public readonly record struct SegmentHeader(Guid VolumeId, long Number, long Las
             BinaryPrimitives.ReadInt64LittleEndian(source[24..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[32..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[40..]),
-            BinaryPrimitives.ReadInt64LittleEndian(source[48..]));
-        if (header is { Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0 })
+            BinaryPrimitives.ReadInt64LittleEndian(source[48..]),
+            BinaryPrimitives.ReadInt32LittleEndian(source[56..]));
+        if (header is { Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0, LastConnection: >= 0 })
             return header;
         fault = "a value of the segment's header cannot be";
         return null;

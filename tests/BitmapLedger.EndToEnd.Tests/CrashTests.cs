@@ -105,7 +105,7 @@ public sealed class CrashTests
     private static async Task AnswersAsync(Ledger ledger)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(40));
-        while (ledger.Bml("changed", "v", "--from", "start", "--json") is { ExitCode: not 0 } answer)
+        while (ledger.Bml("verify", "v", "--json") is { ExitCode: not 0 } answer)
         {
             Assert.True(answer.ExitCode is 11, $"{answer.ExitCode}: {answer.Error}");
             await Task.Delay(100, limit.Token);

@@ -1,0 +1,106 @@
+using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Domain;
+using BitmapLedger.Journal;
+using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Shipping;
+using BitmapLedger.Ledger.Storing;
+using BitmapLedger.Testing;
+using Marten;
+using Npgsql;
+
+namespace BitmapLedger.Ledger.Tests;
+
+/// <summary>The ledger on a database of its own, with a real journal beside it and no Agent: the shipper reads files.</summary>
+internal sealed class TestLedger : IAsyncDisposable
+{
+    private readonly ScratchDirectory _scratch = new();
+
+    private TestLedger(NpgsqlDataSource source)
+    {
+        Source = source;
+        Store = DocumentStore.For(o => LedgerRegistration.Configure(o, source));
+        Settings = new(_scratch.Path, 1L << 30);
+        Streams = new(Store, TimeProvider.System);
+        Shipper = NewShipper();
+        Reader = new(Store);
+        Points = new(Reader, Streams, new Lanes(), Shipper, TimeProvider.System);
+        Journal = JournalWriter.Open(new(Settings.Journal(VolumeId), VolumeId, 1L << 30, 0, TimeProvider.System, SegmentBytes: 64 << 10));
+        Connection = Journal.Connect("unix:pid=1,uid=0");
+    }
+
+    public const long Size = 16 << 20;
+
+    public Guid VolumeId { get; } = Guid.CreateVersion7();
+
+    public NpgsqlDataSource Source { get; }
+
+    public DocumentStore Store { get; }
+
+    public LedgerSettings Settings { get; }
+
+    public VolumeStreams Streams { get; }
+
+    public Shipper Shipper { get; }
+
+    public EventReader Reader { get; }
+
+    public PointResolver Points { get; }
+
+    public JournalWriter Journal { get; }
+
+    public JournalConnection Connection { get; }
+
+    public Queries Queries => new(Points, Reader);
+
+    public static async Task<TestLedger> StartAsync(PostgresFixture postgres)
+    {
+        var ledger = new TestLedger(LedgerRegistration.DataSource(await postgres.DatabaseAsync()));
+        await new LedgerSchema(ledger.Store, ledger.Source).ApplyAsync(CancellationToken.None);
+        await ledger.AppendAsync(0, new VolumeCreated("v", Size, "file:/v", "/v", false, "process", "stall", 0));
+        return ledger;
+    }
+
+    public Shipper NewShipper() => new(Streams, new NoAgent(), Settings);
+
+    /// <summary>Appends command events where the journal stands.</summary>
+    public async Task AppendAsync(long expectedEvent, params IVolumeEvent[] events)
+    {
+        var time = Contracts.Points.Timestamps.FromMicroseconds(Journal.NowMicroseconds());
+        await Streams.AppendAsync([new(VolumeId, expectedEvent, [.. events.Select(e => new TimedEvent(e, time))])], null, null, CancellationToken.None);
+        Shipper.Forget(VolumeId);
+    }
+
+    /// <summary>Ships all, then appends a command that stands at the last write.</summary>
+    public async Task<long> CommandAsync(Func<long, IVolumeEvent> command)
+    {
+        var last = await Shipper.ShipAllAsync(VolumeId, CancellationToken.None);
+        await AppendAsync(last, command(Journal.LastLsn));
+        return last + 1;
+    }
+
+    public void Write(params (long Offset, long Length)[] writes)
+    {
+        Assert.True(Journal.Reserve(writes.Length, wait: false));
+        Assert.True(Journal.TryAppend([.. writes.Select(w => new WriteRequest(WriteKind.Write, w.Offset, w.Length))], Connection, out _));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Journal.Dispose();
+        Shipper.Forget(VolumeId);
+        await Store.DisposeAsync();
+        await Source.DisposeAsync();
+        _scratch.Dispose();
+    }
+
+    private sealed class NoAgent : IAgent
+    {
+        public bool IsConnected => false;
+
+        public Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation) =>
+            throw new LedgerException(ErrorCode.Busy, "no agent");
+    }
+}
