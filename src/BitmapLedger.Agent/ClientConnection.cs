@@ -6,7 +6,8 @@ using BitmapLedger.WritePath.Tracking;
 namespace BitmapLedger.Agent;
 
 /// <summary>
-/// One client on one thread: the handshake, then requests. It receives as much as there is, handles every complete request,
+/// One client on one thread: the handshake, then requests. It receives as much as there is, handles every complete
+/// request,
 /// and sends the replies in one go; writes that follow each other become one batch.
 /// </summary>
 internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLog log)
@@ -93,7 +94,8 @@ internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLo
             while (_end - _start >= NbdRequest.Size)
             {
                 var buffered = _received.AsSpan(0, _end);
-                if (!NbdRequest.TryRead(buffered[_start..], out var request) || request.PayloadBytes > NbdLimits.PayloadBytesMax)
+                if (!NbdRequest.TryRead(
+                    buffered[_start..], out var request) || request.PayloadBytes > NbdLimits.PayloadBytesMax)
                 {
                     // Where the next request begins is not known any more, as in QEMU.
                     handler.Finish(buffered);
@@ -121,7 +123,8 @@ internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLo
         }
     }
 
-    /// <summary>Receives more; false at the end of the stream. Room is made for a request of <paramref name="wanted"/> bytes.</summary>
+    /// <summary>Receives more; false at the end of the stream. Room is made for a request of
+    /// <paramref name="wanted"/> bytes.</summary>
     private bool Receive(int wanted)
     {
         var left = _end - _start;

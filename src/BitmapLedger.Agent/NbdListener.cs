@@ -25,7 +25,8 @@ internal sealed class NbdListener : IDisposable
         if (uri.Socket is not null)
             return new(UnixListener.Listen(uri.Socket), uri);
         var host = uri.Host!.Trim('[', ']');
-        var address = host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(host, out var parsed) ? parsed : null;
+        var address = host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(
+            host, out var parsed) ? parsed : null;
         if (address is null || !IPAddress.IsLoopback(address))
             throw new BackendException(
                 "unsupported", $"Cannot listen on {uri}: beyond loopback NBD needs TLS, which is not built yet; use 127.0.0.1 or a unix socket");
@@ -53,7 +54,8 @@ internal sealed class NbdListener : IDisposable
             {
                 return _socket.Accept();
             }
-            catch (SocketException aborted) when (aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
+            catch (SocketException aborted) when (
+                aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
             {
                 // The client went away between connecting and being accepted.
             }

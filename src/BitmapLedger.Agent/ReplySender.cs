@@ -116,7 +116,9 @@ internal sealed class ReplySender(Socket socket, ReplyBuffer replies) : IDisposa
         if (errno == 0)
             return;
         target.Untake(target.Length - before);
-        ReadReply.Error(target, request.Cookie, errno, $"reading {request.Length} bytes at {request.Offset} failed", waiting.Structured);
+        ReadReply.Error(
+            target, request.Cookie, errno, $"reading {request.Length} bytes at {request.Offset} failed",
+            waiting.Structured);
     }
 
     private readonly record struct Waiting(TrackedVolume Volume, NbdRequest Request, bool Structured);

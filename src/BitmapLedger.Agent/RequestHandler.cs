@@ -4,7 +4,8 @@ using BitmapLedger.WritePath.Tracking;
 
 namespace BitmapLedger.Agent;
 
-/// <summary>Turns requests of one connection into calls of its volume, and their results into replies. One thread.</summary>
+/// <summary>Turns requests of one connection into calls of its volume, and their results into replies. One
+/// thread.</summary>
 internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, Handshake handshake, ReplySender sender)
 {
     private const int BatchMax = 1024;
@@ -162,5 +163,6 @@ internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, 
             Error(cookie, errno, "the flush failed");
     }
 
-    private void Error(ulong cookie, int errno, string text) => ReadReply.Error(_replies, cookie, errno, text, handshake.StructuredReplies);
+    private void Error(ulong cookie, int errno, string text) =>
+        ReadReply.Error(_replies, cookie, errno, text, handshake.StructuredReplies);
 }

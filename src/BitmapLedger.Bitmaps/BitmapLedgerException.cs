@@ -8,9 +8,11 @@ namespace BitmapLedger.Bitmaps;
 /// <param name="inner">What caused it, if anything.</param>
 public abstract class BitmapLedgerException(string message, Exception? inner = null) : Exception(message, inner)
 {
-    /// <summary>Stable kebab-case code, part of the public contract (spec/cli.md); never localised, never reused.</summary>
+    /// <summary>Stable kebab-case code, part of the public contract (spec/cli.md); never localised, never
+    /// reused.</summary>
     public abstract string Code { get; }
 
-    /// <summary>True when the same call may succeed later with nothing repaired (a busy lock, a lost connection).</summary>
+    /// <summary>True when the same call may succeed later with nothing repaired (a busy lock, a lost
+    /// connection).</summary>
     public virtual bool IsTransient => false;
 }

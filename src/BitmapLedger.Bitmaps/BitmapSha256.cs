@@ -13,7 +13,8 @@ internal static class BitmapSha256
         for (var first = 0L; first < words.Count; first += chunkWords)
         {
             var count = (int)Math.Min(chunkWords, words.Count - first);
-            hash.AppendData(words.IsClean(first, count) ? _zeroes.AsSpan(0, count * sizeof(ulong)) : words.Bytes(first, count));
+            hash.AppendData(
+                words.IsClean(first, count) ? _zeroes.AsSpan(0, count * sizeof(ulong)) : words.Bytes(first, count));
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

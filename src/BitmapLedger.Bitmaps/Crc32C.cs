@@ -6,7 +6,8 @@ namespace BitmapLedger.Bitmaps;
 /// <summary>CRC-32C (Castagnoli) in hardware; "123456789" gives E3069283.</summary>
 public static class Crc32C
 {
-    /// <summary>Checksum of <paramref name="bytes"/>, salted so that bytes of another place never validate here.</summary>
+    /// <summary>Checksum of <paramref name="bytes"/>, salted so that bytes of another place never validate
+    /// here.</summary>
     /// <param name="bytes">What is protected.</param>
     /// <param name="salt">0 for the plain checksum.</param>
     public static uint Of(ReadOnlySpan<byte> bytes, uint salt = 0)

@@ -1,6 +1,7 @@
 namespace BitmapLedger.Bitmaps;
 
-/// <summary>How many bytes of the volume one bit stands for. Always a power of two, 512 B to 2 GiB (as in QEMU).</summary>
+/// <summary>How many bytes of the volume one bit stands for. Always a power of two, 512 B to 2 GiB (as in
+/// QEMU).</summary>
 public readonly record struct Granularity : IComparable<Granularity>
 {
     /// <summary>Smallest <see cref="Shift"/>: 512 B, one sector.</summary>
@@ -33,7 +34,8 @@ public readonly record struct Granularity : IComparable<Granularity>
     public static Granularity FromBytes(long bytes)
     {
         if (!IsValid(bytes))
-            throw new ArgumentOutOfRangeException(nameof(bytes), bytes, "Granularity must be a power of two from 512 B to 2 GiB.");
+            throw new ArgumentOutOfRangeException(
+                nameof(bytes), bytes, "Granularity must be a power of two from 512 B to 2 GiB.");
 
         return new((int)long.Log2(bytes));
     }

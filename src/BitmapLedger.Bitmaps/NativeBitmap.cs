@@ -3,15 +3,18 @@ using System.Numerics;
 namespace BitmapLedger.Bitmaps;
 
 /// <summary>
-/// One bit per block of a volume, with summaries above: a bit of level n+1 says that a word of level n has a bit set, so
+/// One bit per block of a volume, with summaries above: a bit of level n+1 says that a word of level n has a bit
+/// set, so
 /// that searching, counting and merging cost what is set, not what is there (the idea of QEMU's <c>hbitmap</c>).
 /// </summary>
 /// <remarks>
 /// <para><b>Units.</b> Each <c>offset</c> and <c>length</c> is in bytes of the volume; each <c>block</c> is an index in
 /// units of <see cref="Granularity"/>. Marks are rounded outward: a byte of a block makes the block dirty.</para>
-/// <para><b>Memory.</b> Reserved, not used: pages appear as bits are set. 64 TiB at 512 B reserves 16.3 GiB of addresses
+/// <para><b>Memory.</b> Reserved, not used: pages appear as bits are set. 64 TiB at 512 B reserves 16.3 GiB of
+/// addresses
 /// and none of memory.</para>
-/// <para><b>Threads.</b> Marking may run on any number of threads, also beside readers. A mark that has returned is seen
+/// <para><b>Threads.</b> Marking may run on any number of threads, also beside readers. A mark that has returned is
+/// seen
 /// by every later reader: summaries are set before the leaf, so a set leaf is always reachable. <see cref="Clear"/> and
 /// <see cref="Dispose"/> want the map to themselves.</para>
 /// </remarks>
@@ -128,7 +131,8 @@ public sealed unsafe class NativeBitmap : IDisposable
     public void UnionWith(NativeBitmap other)
     {
         if (other.VolumeBytes != VolumeBytes)
-            throw new ArgumentException($"A map of {other.VolumeBytes} bytes does not fit one of {VolumeBytes} bytes.", nameof(other));
+            throw new ArgumentException(
+                $"A map of {other.VolumeBytes} bytes does not fit one of {VolumeBytes} bytes.", nameof(other));
 
         foreach (var run in other.Runs)
         {
@@ -137,7 +141,8 @@ public sealed unsafe class NativeBitmap : IDisposable
         }
     }
 
-    /// <summary>The next dirty run at or after a block; a run that covers <paramref name="fromBlock"/> starts there.</summary>
+    /// <summary>The next dirty run at or after a block; a run that covers <paramref name="fromBlock"/> starts
+    /// there.</summary>
     /// <returns>False when everything from there on is clean.</returns>
     public bool TryFindRun(long fromBlock, out BlockRun run)
     {
@@ -157,7 +162,8 @@ public sealed unsafe class NativeBitmap : IDisposable
         }
     }
 
-    /// <summary>Digest as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c>: SHA-256 of the little-endian words, lower-case hex.</summary>
+    /// <summary>Digest as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c>: SHA-256 of the little-endian words,
+    /// lower-case hex.</summary>
     public string Sha256() => BitmapSha256.Of(new ReadOnlyWords(this), DigestChunkWords);
 
     /// <summary>Gives the memory back.</summary>

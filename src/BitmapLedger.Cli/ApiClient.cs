@@ -54,11 +54,13 @@ internal sealed class ApiClient : IDisposable
     public Task<string> PatchAsync<T>(string path, T body, JsonTypeInfo<T> type) =>
         SendAsync(HttpMethod.Patch, path, JsonSerializer.Serialize(body, type));
 
-    public Task<string> GetLinesAsync(string path) => SendAsync(HttpMethod.Get, path, body: null, "application/x-ndjson");
+    public Task<string> GetLinesAsync(string path) =>
+        SendAsync(HttpMethod.Get, path, body: null, "application/x-ndjson");
 
     public void Dispose() => _http.Dispose();
 
-    private async Task<string> SendAsync(HttpMethod method, string path, string? body, string accept = "application/json")
+    private async Task<string> SendAsync(
+        HttpMethod method, string path, string? body, string accept = "application/json")
     {
         using var request = new HttpRequestMessage(method, path);
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(accept));
@@ -74,7 +76,9 @@ internal sealed class ApiClient : IDisposable
         }
         catch (HttpRequestException away)
         {
-            throw new CliException(ErrorCode.Busy, $"the server is not reachable: {away.GetBaseException().Message}", "start it with: bml serve");
+            throw new CliException(
+                ErrorCode.Busy, $"the server is not reachable: {away.GetBaseException().Message}",
+                "start it with: bml serve");
         }
     }
 

@@ -27,9 +27,11 @@ internal static class Arguments
     /// <summary>A query string of what is set.</summary>
     public static string Query(params IEnumerable<(string Name, string? Value)> values)
     {
-        var set = values.Where(v => v.Value is not null).Select(v => $"{v.Name}={Uri.EscapeDataString(v.Value!)}").ToList();
+        var set = values.Where(
+            v => v.Value is not null).Select(v => $"{v.Name}={Uri.EscapeDataString(v.Value!)}").ToList();
         return set.Count == 0 ? "" : "?" + string.Join('&', set);
     }
 
-    public static string Path(params IEnumerable<string> parts) => "v1/" + string.Join('/', parts.Select(Uri.EscapeDataString));
+    public static string Path(params IEnumerable<string> parts) =>
+        "v1/" + string.Join('/', parts.Select(Uri.EscapeDataString));
 }

@@ -21,7 +21,8 @@ internal static class Changes
     {
         session.Print(json, () =>
         {
-            foreach (var answer in session.Quiet ? [] : JsonSerializer.Deserialize(json, ApiJson.Default.CommandsAnswer)!.Volumes)
+            foreach (var answer in session.Quiet ? [] : JsonSerializer.Deserialize(
+                json, ApiJson.Default.CommandsAnswer)!.Volumes)
                 Line(answer);
         });
         return ExitCode.Ok;

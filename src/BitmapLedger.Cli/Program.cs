@@ -24,7 +24,8 @@ foreach (var verb in QueryVerbs.Build(global).Concat(OperationVerbs.Build(global
 var asJson = args.Contains("--json") || args.Contains("--jsonl");
 var parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
-    return Tell(ErrorCode.BadArgument, string.Join("; ", parsed.Errors.Select(e => e.Message)), "bml --help shows what there is");
+    return Tell(ErrorCode.BadArgument, string.Join(
+        "; ", parsed.Errors.Select(e => e.Message)), "bml --help shows what there is");
 try
 {
     return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -53,7 +54,8 @@ catch (Exception failure)
 int Tell(string code, string message, string? hint)
 {
     if (asJson)
-        Console.Error.WriteLine(JsonSerializer.Serialize(new ErrorLine(new(code, message, hint)), ApiJson.Default.ErrorLine));
+        Console.Error.WriteLine(
+            JsonSerializer.Serialize(new ErrorLine(new(code, message, hint)), ApiJson.Default.ErrorLine));
     else
         Console.Error.WriteLine(hint is null ? $"bml: {message}" : $"bml: {message}\n     {hint}");
     return ExitCode.Of(code);

@@ -22,8 +22,10 @@ internal static class VolumeVerbs
     }
 
     /// <summary>Also what <c>bml serve --volume</c> does.</summary>
-    public static async Task<string> AddAsync(ApiClient api, string name, string backend, bool readOnly, string? durability, string? whenFull) =>
-        await api.PostAsync("v1/volumes", new(name, null, null, Absolute(backend), readOnly, durability, whenFull), ApiJson.Default.CreateVolumeRequest);
+    public static async Task<string> AddAsync(
+        ApiClient api, string name, string backend, bool readOnly, string? durability, string? whenFull) =>
+        await api.PostAsync("v1/volumes", new(
+            name, null, null, Absolute(backend), readOnly, durability, whenFull), ApiJson.Default.CreateVolumeRequest);
 
     private static Command Create(GlobalOptions global)
     {
@@ -31,7 +33,8 @@ internal static class VolumeVerbs
         var size = new Option<string>("--size") { Description = "Size, e.g. 20G", Required = true };
         var file = Arguments.Text("--file", "Where the sparse file goes (default: the data directory)");
         var (durability, whenFull) = Policies();
-        var verb = new Command("create", "A new volume on a sparse raw file") { name, size, file, durability, whenFull };
+        var verb = new Command(
+            "create", "A new volume on a sparse raw file") { name, size, file, durability, whenFull };
         verb.SetAction(async (parsed, _) =>
         {
             var session = global.Open(parsed);
@@ -39,7 +42,8 @@ internal static class VolumeVerbs
             var path = parsed.GetValue(file) is { } given ? Path.GetFullPath(given) : null;
             var json = await api.PostAsync(
                 "v1/volumes",
-                new(parsed.GetValue(name), Arguments.Size(parsed.GetValue(size)), path, null, false, parsed.GetValue(durability), parsed.GetValue(whenFull)),
+                new(parsed.GetValue(name), Arguments.Size(
+                    parsed.GetValue(size)), path, null, false, parsed.GetValue(durability), parsed.GetValue(whenFull)),
                 ApiJson.Default.CreateVolumeRequest);
             return Changes.Print(session, json);
         });
@@ -52,13 +56,15 @@ internal static class VolumeVerbs
         var backend = new Option<string>("--backend") { Description = "file:PATH or device:PATH", Required = true };
         var readOnly = Arguments.Flag("--read-only", "Clients may not write");
         var (durability, whenFull) = Policies();
-        var verb = new Command("add", "Takes what is there under watch") { name, backend, readOnly, durability, whenFull };
+        var verb = new Command(
+            "add", "Takes what is there under watch") { name, backend, readOnly, durability, whenFull };
         verb.SetAction(async (parsed, _) =>
         {
             var session = global.Open(parsed);
             using var api = session.Connect();
             return Changes.Print(session, await AddAsync(
-                api, parsed.GetValue(name)!, parsed.GetValue(backend)!, parsed.GetValue(readOnly), parsed.GetValue(durability), parsed.GetValue(whenFull)));
+                api, parsed.GetValue(name)!, parsed.GetValue(
+                    backend)!, parsed.GetValue(readOnly), parsed.GetValue(durability), parsed.GetValue(whenFull)));
         });
         return verb;
     }
@@ -73,7 +79,8 @@ internal static class VolumeVerbs
             var json = await api.GetAsync("v1/volumes");
             session.Print(json, () =>
             {
-                var table = new TextTable("NAME", "SIZE", "STATE", "LSN", "SHIPPED", "BITMAPS", "CHECKPOINTS", "BACKEND");
+                var table = new TextTable(
+                    "NAME", "SIZE", "STATE", "LSN", "SHIPPED", "BITMAPS", "CHECKPOINTS", "BACKEND");
                 foreach (var v in JsonSerializer.Deserialize(json, ApiJson.Default.VolumesAnswer)!.Volumes)
                     table.Add(
                         v.Name, ByteSize.Show(v.Size), v.State, $"{v.Lsn.Last}", $"{v.Lsn.Shipped}", $"{v.Bitmaps.Count}", $"{v.Checkpoints.Count}", v.Backend);
@@ -114,9 +121,11 @@ internal static class VolumeVerbs
 
     private static void Print(VolumeAnswer v)
     {
-        Console.Out.WriteLine($"name        {v.Name}\nsize        {ByteSize.Show(v.Size)} ({v.Size})\nbackend     {v.Backend}");
+        Console.Out.WriteLine(
+            $"name        {v.Name}\nsize        {ByteSize.Show(v.Size)} ({v.Size})\nbackend     {v.Backend}");
         Console.Out.WriteLine($"export      {v.Export ?? "-"}\nstate       {v.State}\ndurability  {v.Durability}, when full {v.WhenFull}");
-        Console.Out.WriteLine($"lsn         {v.Lsn.Last}, shipped {v.Lsn.Shipped}, {ByteSize.Show(v.UnshippedBytes)} waiting");
+        Console.Out.WriteLine(
+            $"lsn         {v.Lsn.Last}, shipped {v.Lsn.Shipped}, {ByteSize.Show(v.UnshippedBytes)} waiting");
         foreach (var b in v.Bitmaps)
             Console.Out.WriteLine($"bitmap      {b.Name}  {ByteSize.Show(b.Granularity)}  {(b.Recording ? "recording" : "disabled")}{(b.Persistent ? "" : "  transient")}");
         foreach (var c in v.Checkpoints)
@@ -124,7 +133,8 @@ internal static class VolumeVerbs
     }
 
     private static (Option<string?> Durability, Option<string?> WhenFull) Policies() =>
-        (Arguments.Text("--durability", "process (power is not built yet)"), Arguments.Text("--when-full", "stall or fail, when the journal quota is used up"));
+        (Arguments.Text("--durability", "process (power is not built yet)"), Arguments.Text(
+            "--when-full", "stall or fail, when the journal quota is used up"));
 
     private static string Absolute(string backend)
     {

@@ -3,7 +3,8 @@ using BitmapLedger.Contracts.Answers;
 
 namespace BitmapLedger.Contracts;
 
-/// <summary>Serialiser of everything that goes over HTTP and out of <c>bml --json</c>; source-generated for Native AOT.</summary>
+/// <summary>Serialiser of everything that goes over HTTP and out of <c>bml --json</c>; source-generated for Native
+/// AOT.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

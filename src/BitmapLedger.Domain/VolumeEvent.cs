@@ -35,7 +35,8 @@ public sealed record WritesRecorded(PackedWrites Packed) : IVolumeEvent;
 
 /// <summary>A gap: writes may have gone unrecorded, so every block counts as written.</summary>
 /// <param name="FromLsn">LSN after which the gap begins.</param>
-/// <param name="ToLsn">LSN at which it ends; equal to <paramref name="FromLsn"/> when no LSN was given to what was lost.</param>
+/// <param name="ToLsn">LSN at which it ends; equal to <paramref name="FromLsn"/> when no LSN was given to what was
+/// lost.</param>
 /// <param name="Why">What happened.</param>
 /// <param name="AtLsn">Equal to <paramref name="ToLsn"/>.</param>
 public sealed record TrackingLost(long FromLsn, long ToLsn, string Why, long AtLsn) : ICommandEvent;
@@ -46,7 +47,8 @@ public sealed record TrackingLost(long FromLsn, long ToLsn, string Why, long AtL
 /// <param name="Disabled">Whether it starts without recording.</param>
 /// <param name="Persistent">Whether it outlives the Agent.</param>
 /// <param name="AtLsn">LSN it stands after.</param>
-public sealed record BitmapAdded(string Name, long Granularity, bool Disabled, bool Persistent, long AtLsn) : ICommandEvent;
+public sealed record BitmapAdded(
+    string Name, long Granularity, bool Disabled, bool Persistent, long AtLsn) : ICommandEvent;
 
 /// <summary>A bitmap went.</summary>
 /// <param name="Name">Its name.</param>

@@ -36,10 +36,14 @@ public sealed class ChildProcess
 
     /// <summary>Starts a program.</summary>
     /// <exception cref="HostingException">It cannot be started.</exception>
-    public static ChildProcess Start(string name, DataDirectory directory, string program, IEnumerable<string> arguments)
+    public static ChildProcess Start(
+        string name, DataDirectory directory, string program, IEnumerable<string> arguments)
     {
-        // setsid: a Ctrl-C at the parent's terminal is the parent's to handle. The shell only points the output at the log.
-        var start = new ProcessStartInfo("setsid", ["sh", "-c", "exec \"$@\" >>\"$0\" 2>&1 </dev/null", directory.LogFile(name), program, .. arguments])
+        // setsid: a Ctrl-C at the parent's terminal is the parent's to handle. The shell only points the output at
+        // the log.
+        var start = new ProcessStartInfo(
+            "setsid",
+            ["sh", "-c", "exec \"$@\" >>\"$0\" 2>&1 </dev/null", directory.LogFile(name), program, .. arguments])
         {
             UseShellExecute = false,
             WorkingDirectory = "/",
@@ -57,19 +61,20 @@ public sealed class ChildProcess
 
     /// <summary>Takes over a living child that an earlier parent started; null when there is none.</summary>
     public static ChildProcess? Adopt(string name, DataDirectory directory, string program) =>
-        ProcessId.Living(directory.PidFile(name), program) is { } id ? new(name, id, null, directory.LogFile(name)) : null;
+        ProcessId.Living(
+            directory.PidFile(name), program) is { } id ? new(name, id, null, directory.LogFile(name)) : null;
 
     /// <summary>Waits until it has ended.</summary>
     public async Task EndedAsync(CancellationToken cancellation)
     {
         if (_process is not null)
         {
-            await _process.WaitForExitAsync(cancellation).ConfigureAwait(false);
+            await _process.WaitForExitAsync(cancellation);
             return;
         }
 
         while (IsAlive)
-            await Task.Delay(_look, cancellation).ConfigureAwait(false);
+            await Task.Delay(_look, cancellation);
     }
 
     /// <summary>Asks it to end, and ends it if it does not within the limit.</summary>
@@ -81,7 +86,7 @@ public sealed class ChildProcess
         using var late = new CancellationTokenSource(limit);
         try
         {
-            await EndedAsync(late.Token).ConfigureAwait(false);
+            await EndedAsync(late.Token);
         }
         catch (OperationCanceledException)
         {

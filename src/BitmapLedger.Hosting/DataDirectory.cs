@@ -49,7 +49,8 @@ public sealed class DataDirectory
     /// <exception cref="HostingException">It cannot be made, or its path is too long for sockets.</exception>
     public void Create()
     {
-        foreach (var socket in new[] { ApiSocket, NbdSocket, ControlSocket, System.IO.Path.Combine(Postgres, "run", ".s.PGSQL.5432") })
+        foreach (var socket in new[] { ApiSocket, NbdSocket, ControlSocket, System.IO.Path.Combine(
+            Postgres, "run", ".s.PGSQL.5432") })
         {
             // One byte is spared for the name under which a socket is bound first.
             if (Encoding.UTF8.GetByteCount(socket) >= SocketPathBytesMax)

@@ -22,7 +22,8 @@ public sealed class DataDirectoryLock : IDisposable
             try
             {
                 // FileShare.None is flock(LOCK_EX | LOCK_NB) here.
-                var file = new FileStream(directory.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                var file = new FileStream(
+                    directory.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
                 File.WriteAllText(HolderFile(directory), $"{Environment.ProcessId}\n");
                 return new(file);
             }

@@ -4,7 +4,8 @@ using System.Text;
 namespace BitmapLedger.Hosting;
 
 /// <summary>
-/// A PostgreSQL cluster of our own in the data directory: reached over a private unix socket, without TCP, gone when the
+/// A PostgreSQL cluster of our own in the data directory: reached over a private unix socket, without TCP, gone when
+/// the
 /// directory goes. It outlives whoever started it and is found again by its pid file.
 /// </summary>
 /// <param name="directory">The data directory.</param>
@@ -36,28 +37,30 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
     {
         var isNew = !File.Exists(Path.Combine(Data, "bitmapledger.ready"));
         if (isNew)
-            await CreateAsync(cancellation).ConfigureAwait(false);
+            await CreateAsync(cancellation);
         if (ProcessId is null)
         {
-            await StartServerAsync(cancellation).ConfigureAwait(false);
+            await StartServerAsync(cancellation);
         }
 
         if (isNew)
         {
-            await programs.RunAsync("createdb", ["-h", Socket, "-U", "postgres", "bitmapledger"], cancellation).ConfigureAwait(false);
-            await File.WriteAllTextAsync(Path.Combine(Data, "bitmapledger.ready"), "", cancellation).ConfigureAwait(false);
+            await programs.RunAsync("createdb", ["-h", Socket, "-U", "postgres", "bitmapledger"], cancellation);
+            await File.WriteAllTextAsync(Path.Combine(Data, "bitmapledger.ready"), "", cancellation);
         }
 
-        await File.WriteAllTextAsync(directory.PidFile("postgres"), $"{ProcessId}\n", cancellation).ConfigureAwait(false);
+        await File.WriteAllTextAsync(directory.PidFile("postgres"), $"{ProcessId}\n", cancellation);
     }
 
-    /// <summary>Stops it in order: running transactions are rolled back, nothing that was acknowledged is lost.</summary>
+    /// <summary>Stops it in order: running transactions are rolled back, nothing that was acknowledged is
+    /// lost.</summary>
     public Task StopAsync(CancellationToken cancellation) => ProcessId is null
         ? Task.CompletedTask
         : programs.RunAsync("pg_ctl", ["stop", "-w", "-t", "60", "-s", "-m", "fast", "-D", Data], cancellation);
 
     /// <summary>
-    /// Backends of a killed cluster take a moment to notice, and until then PostgreSQL rightly refuses to start beside them.
+    /// Backends of a killed cluster take a moment to notice, and until then PostgreSQL rightly refuses to start
+    /// beside them.
     /// Its pid file is how it knows, so nobody else removes that.
     /// </summary>
     private async Task StartServerAsync(CancellationToken cancellation)
@@ -68,16 +71,17 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
             try
             {
                 await programs.RunAsync(
-                    "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation).ConfigureAwait(false);
+                    "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation);
                 return;
             }
             catch (HostingException failure)
             {
                 if (Stopwatch.GetElapsedTime(started) > _startLimit)
-                    throw new HostingException("failed", $"PostgreSQL does not start: {failure.Message}; {Log} says why", failure);
+                    throw new HostingException(
+                        "failed", $"PostgreSQL does not start: {failure.Message}; {Log} says why", failure);
             }
 
-            await Task.Delay(_pause, cancellation).ConfigureAwait(false);
+            await Task.Delay(_pause, cancellation);
         }
     }
 
@@ -87,16 +91,17 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
             Directory.Delete(directory.Postgres, recursive: true);
         Directory.CreateDirectory(directory.Postgres, Private);
         Directory.CreateDirectory(Socket, Private);
-        var template = await TemplateAsync(cancellation).ConfigureAwait(false);
-        await CopyAsync(template, Data, cancellation).ConfigureAwait(false);
-        await PostgresPrograms.HandOverAsync(directory.Postgres, cancellation).ConfigureAwait(false);
+        var template = await TemplateAsync(cancellation);
+        await CopyAsync(template, Data, cancellation);
+        await PostgresPrograms.HandOverAsync(directory.Postgres, cancellation);
     }
 
     /// <summary>A fresh cluster of this version and these settings, made once for every data directory.</summary>
     private async Task<string> TemplateAsync(CancellationToken cancellation)
     {
         var settings = Settings();
-        var key = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Encoding.UTF8.GetBytes(settings)))[..12];
+        var key = Convert.ToHexStringLower(
+            System.Security.Cryptography.SHA256.HashData(Encoding.UTF8.GetBytes(settings)))[..12];
         var cache = Path.Combine(
             Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg
                 ? xdg
@@ -109,10 +114,10 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         Directory.CreateDirectory(cache, Private);
         var making = $"{template}.{Environment.ProcessId}";
         Directory.CreateDirectory(making, Private);
-        await PostgresPrograms.HandOverAsync(making, cancellation).ConfigureAwait(false);
+        await PostgresPrograms.HandOverAsync(making, cancellation);
         await programs.RunAsync(
-            "initdb", ["-D", making, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"], cancellation).ConfigureAwait(false);
-        await File.AppendAllTextAsync(Path.Combine(making, "postgresql.conf"), settings, cancellation).ConfigureAwait(false);
+            "initdb", ["-D", making, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"], cancellation);
+        await File.AppendAllTextAsync(Path.Combine(making, "postgresql.conf"), settings, cancellation);
         try
         {
             Directory.Move(making, template);
@@ -128,14 +133,15 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
 
     private static string Settings()
     {
-        using var resource = new StreamReader(typeof(EmbeddedCluster).Assembly.GetManifestResourceStream("embedded.conf")!);
+        using var resource = new StreamReader(
+            typeof(EmbeddedCluster).Assembly.GetManifestResourceStream("embedded.conf")!);
         return resource.ReadToEnd();
     }
 
     private static async Task CopyAsync(string from, string to, CancellationToken cancellation)
     {
         using var copy = Process.Start(new ProcessStartInfo("cp", ["-a", from, to]) { UseShellExecute = false })!;
-        await copy.WaitForExitAsync(cancellation).ConfigureAwait(false);
+        await copy.WaitForExitAsync(cancellation);
         if (copy.ExitCode != 0)
             throw new HostingException("failed", $"Cannot copy '{from}' to '{to}'");
     }

@@ -2,7 +2,8 @@ using System.Diagnostics;
 
 namespace BitmapLedger.Hosting;
 
-/// <summary>The installed PostgreSQL: its programs refuse root, so as root they run as the account <c>postgres</c>.</summary>
+/// <summary>The installed PostgreSQL: its programs refuse root, so as root they run as the account
+/// <c>postgres</c>.</summary>
 public sealed class PostgresPrograms
 {
     private const string Account = "postgres";
@@ -26,8 +27,10 @@ public sealed class PostgresPrograms
     {
         var debian = Directory.Exists("/usr/lib/postgresql") ? Directory.GetDirectories("/usr/lib/postgresql") : [];
         var found = debian.Select(d => Path.Combine(d, "bin")).Where(d => File.Exists(Path.Combine(d, "initdb")))
-            .OrderByDescending(d => double.TryParse(Path.GetFileName(Path.GetDirectoryName(d)), out var version) ? version : 0)
-            .Concat((Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Where(d => File.Exists(Path.Combine(d, "initdb"))))
+            .OrderByDescending(
+                d => double.TryParse(Path.GetFileName(Path.GetDirectoryName(d)), out var version) ? version : 0)
+            .Concat((Environment.GetEnvironmentVariable("PATH") ?? "").Split(
+                ':').Where(d => File.Exists(Path.Combine(d, "initdb"))))
             .FirstOrDefault();
         return found is not null
             ? new(found)
@@ -53,10 +56,10 @@ public sealed class PostgresPrograms
         using var process = Process.Start(start) ?? throw new HostingException("failed", $"Cannot start {line[0]}");
         var output = process.StandardOutput.ReadToEndAsync(cancellation);
         var error = process.StandardError.ReadToEndAsync(cancellation);
-        await process.WaitForExitAsync(cancellation).ConfigureAwait(false);
+        await process.WaitForExitAsync(cancellation);
         if (process.ExitCode != 0)
             throw new HostingException(
-                "failed", $"{program} failed: {(await error.ConfigureAwait(false)).Trim()} {(await output.ConfigureAwait(false)).Trim()}".TrimEnd());
+                "failed", $"{program} failed: {(await error).Trim()} {(await output).Trim()}".TrimEnd());
     }
 
     /// <summary>Gives a tree to the account that the programs run as.</summary>
@@ -64,7 +67,8 @@ public sealed class PostgresPrograms
     {
         if (!IsRoot)
             return;
-        using var chown = Process.Start(new ProcessStartInfo("chown", ["-R", $"{Account}:{Account}", path]) { UseShellExecute = false })!;
-        await chown.WaitForExitAsync(cancellation).ConfigureAwait(false);
+        using var chown = Process.Start(
+            new ProcessStartInfo("chown", ["-R", $"{Account}:{Account}", path]) { UseShellExecute = false })!;
+        await chown.WaitForExitAsync(cancellation);
     }
 }

@@ -16,7 +16,8 @@ public static partial class ProcessId
     {
         try
         {
-            return int.TryParse(File.ReadLines(pidFile).FirstOrDefault(), NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            return int.TryParse(
+                File.ReadLines(pidFile).FirstOrDefault(), NumberStyles.None, CultureInfo.InvariantCulture, out var id)
                 && IsAlive(id) && File.ReadAllText($"/proc/{id}/cmdline").Contains(program, StringComparison.Ordinal)
                 ? id
                 : null;

@@ -5,7 +5,8 @@ using BitmapLedger.Bitmaps;
 namespace BitmapLedger.Journal;
 
 /// <summary>
-/// Whether the journal was closed in order, and in which boot of the machine it was last open. Durability <c>process</c>
+/// Whether the journal was closed in order, and in which boot of the machine it was last open. Durability
+/// <c>process</c>
 /// covers a killed process, whose pages the kernel still has; it does not cover another boot. Layout: FORMAT.md.
 /// </summary>
 internal sealed class BootState
@@ -33,7 +34,8 @@ internal sealed class BootState
         {
             var bytes = File.ReadAllBytes(path);
             if (bytes.Length != Size || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic
-                || BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(ChecksumOffset)) != Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)))
+                || BinaryPrimitives.ReadUInt32LittleEndian(
+                    bytes.AsSpan(ChecksumOffset)) != Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)))
                 throw new CorruptionException(path, 0, "the checksum of the boot state does not match");
             var closed = bytes[4] != 0;
             var sameBoot = bytes.AsSpan(8, 36).SequenceEqual(CurrentBoot());
@@ -70,7 +72,8 @@ internal sealed class BootState
         bytes[4] = closed ? (byte)1 : (byte)0;
         bytes[5] = IsLost ? (byte)1 : (byte)0;
         CurrentBoot().CopyTo(bytes, 8);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(ChecksumOffset), Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)));
+        BinaryPrimitives.WriteUInt32LittleEndian(
+            bytes.AsSpan(ChecksumOffset), Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)));
         var next = _path + ".next";
         using (var file = new FileStream(next, FileMode.Create, FileAccess.Write))
         {

@@ -8,7 +8,8 @@ namespace BitmapLedger.Journal;
 /// <param name="OldestLsn">LSN of the oldest write that may be there.</param>
 /// <param name="LastLsn">LSN of the last write.</param>
 /// <param name="Damage">Each damaged place; empty when all is well.</param>
-public sealed record JournalCheck(int Segments, long Writes, long OldestLsn, long LastLsn, IReadOnlyList<CorruptionException> Damage)
+public sealed record JournalCheck(
+    int Segments, long Writes, long OldestLsn, long LastLsn, IReadOnlyList<CorruptionException> Damage)
 {
     /// <summary>Walks a journal. Its writer may go on: what is under way at the end is no damage.</summary>
     public static JournalCheck Walk(string directory, Guid volumeId)
@@ -32,7 +33,8 @@ public sealed record JournalCheck(int Segments, long Writes, long OldestLsn, lon
             try
             {
                 lsn = Math.Max(lsn, header.LastLsn);
-                SegmentScan.Read(SegmentFiles.PathOf(directory, header.Number), header, ref lsn, out _, (r, _) => writes += r.IsWrite ? 1 : 0);
+                SegmentScan.Read(SegmentFiles.PathOf(
+                    directory, header.Number), header, ref lsn, out _, (r, _) => writes += r.IsWrite ? 1 : 0);
             }
             catch (CorruptionException found)
             {

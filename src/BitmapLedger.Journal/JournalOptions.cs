@@ -15,6 +15,7 @@ public sealed record JournalOptions(
     TimeProvider Clock,
     int SegmentBytes = 16 << 20)
 {
-    /// <summary>Default of <see cref="QuotaBytes"/>: at 64 bytes a write, 67 million writes without PostgreSQL.</summary>
+    /// <summary>Default of <see cref="QuotaBytes"/>: at 64 bytes a write, 67 million writes without
+    /// PostgreSQL.</summary>
     public const long QuotaBytesDefault = 4L << 30;
 }

@@ -32,7 +32,8 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
 
     /// <summary>Reads writes above an LSN, as far as they are there now.</summary>
     /// <param name="afterLsn">The last LSN that the caller has; reading on from the last call costs no search.</param>
-    /// <param name="target">Receives them, ascending. A gap between LSNs is a void: it never reached the backend.</param>
+    /// <param name="target">Receives them, ascending. A gap between LSNs is a void: it never reached the
+    /// backend.</param>
     /// <returns>How many; 0 when there is nothing newer yet.</returns>
     /// <exception cref="CorruptionException">A record before a good one is damaged.</exception>
     public int Read(long afterLsn, Span<SingleWrite> target)
@@ -75,7 +76,8 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         try
         {
             file = File.OpenHandle(
-                SegmentFiles.PathOf(directory, number), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+                SegmentFiles.PathOf(
+                    directory, number), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         }
         catch (FileNotFoundException)
         {
@@ -111,7 +113,8 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
                 continue;
             _lastLsn = record.Lsn;
             target[count++] = new(
-                record.Lsn, record.TimeMicroseconds, (WriteKind)record.Kind, record.Offset, record.Length, record.Connection);
+                record.Lsn, record.TimeMicroseconds, (
+                    WriteKind)record.Kind, record.Offset, record.Length, record.Connection);
         }
 
         return false;
@@ -138,7 +141,8 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         fault = Fault(_position);
         if (fault is not (SlotFault.None or SlotFault.Empty))
             throw new CorruptionException(
-                SegmentFiles.PathOf(directory, _segment.Number), _position, "a damaged record stands before a good one");
+                SegmentFiles.PathOf(
+                    directory, _segment.Number), _position, "a damaged record stands before a good one");
         _position = fault == SlotFault.None ? _position : next;
         return true;
     }
@@ -154,7 +158,8 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     private long NextRecord(long position)
     {
         var salt = _segment.Salt;
-        for (var at = position; RandomAccess.Read(_file!, _chunk, at) is var read && read >= JournalSlot.Size; at += read)
+        for (var at = position; RandomAccess.Read(
+            _file!, _chunk, at) is var read && read >= JournalSlot.Size; at += read)
         {
             read = read / JournalSlot.Size * JournalSlot.Size;
             for (var i = 0; i < read; i += JournalSlot.Size)

@@ -20,7 +20,8 @@ internal sealed record JournalRecovery(
     long TimeMicroseconds)
 {
     /// <summary>Reads every segment to the end of its preallocated space.</summary>
-    /// <exception cref="CorruptionException">Damage before a good record, or a segment is missing in the middle.</exception>
+    /// <exception cref="CorruptionException">Damage before a good record, or a segment is missing in the
+    /// middle.</exception>
     public static JournalRecovery Read(string directory, Guid volumeId)
     {
         var segments = SegmentFiles.Headers(directory, volumeId);

@@ -4,7 +4,8 @@ using BitmapLedger.Bitmaps;
 namespace BitmapLedger.Journal;
 
 /// <summary>
-/// One record of the journal: 64 bytes, eight to a sector, so that none ever crosses a 512-byte sector. Layout: FORMAT.md.
+/// One record of the journal: 64 bytes, eight to a sector, so that none ever crosses a 512-byte sector. Layout:
+/// FORMAT.md.
 /// </summary>
 /// <param name="Kind">What it records.</param>
 /// <param name="Lsn">Of a write its LSN; of a fence or a connection the last LSN before it.</param>
@@ -58,7 +59,8 @@ public readonly record struct JournalSlot(
         BinaryPrimitives.WriteUInt32LittleEndian(slot, Crc32C.Of(slot[KindOffset..], salt));
     }
 
-    /// <summary>Reads and verifies a slot; only with <see cref="SlotFault.None"/> is <paramref name="record"/> to be used.</summary>
+    /// <summary>Reads and verifies a slot; only with <see cref="SlotFault.None"/> is <paramref name="record"/> to be
+    /// used.</summary>
     public static SlotFault TryRead(ReadOnlySpan<byte> source, uint salt, out JournalSlot record)
     {
         record = default;

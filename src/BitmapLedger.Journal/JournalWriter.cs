@@ -6,8 +6,10 @@ namespace BitmapLedger.Journal;
 /// Appends the writes of one volume, in LSN order, before they happen. One process writes; others may read beside it.
 /// </summary>
 /// <remarks>
-/// <para><b>Threads.</b> All members may be called from any thread; a <see cref="JournalConnection"/> belongs to one.</para>
-/// <para><b>Space.</b> <see cref="Reserve"/> first, outside the gate, so that whoever waits for space holds up nobody.</para>
+/// <para><b>Threads.</b> All members may be called from any thread; a <see cref="JournalConnection"/> belongs to
+/// one.</para>
+/// <para><b>Space.</b> <see cref="Reserve"/> first, outside the gate, so that whoever waits for space holds up
+/// nobody.</para>
 /// <para><b>Failure.</b> When the disk refuses a batch, its LSNs and slots are passed over: what did get stored are
 /// requests that a client sent and nobody answered, and the rest is a hole.</para>
 /// </remarks>
@@ -132,7 +134,8 @@ public sealed class JournalWriter : IDisposable
             var fence = new FenceRecord(_lastFence + 1, _lastLsn, _clock.Next());
             if (_chain.RoomInSlots == 0)
                 _chain.Next();
-            new JournalSlot(SlotKind.Fence, fence.Lsn, fence.TimeMicroseconds, fence.Number, 0, 0).Write(_buffer, _chain.Salt);
+            new JournalSlot(
+                SlotKind.Fence, fence.Lsn, fence.TimeMicroseconds, fence.Number, 0, 0).Write(_buffer, _chain.Salt);
             _chain.Write(_buffer.AsSpan(0, JournalSlot.Size));
             Volatile.Write(ref _lastFence, fence.Number);
             return fence;
@@ -146,7 +149,8 @@ public sealed class JournalWriter : IDisposable
             return _clock.Next();
     }
 
-    /// <summary>Frees the segments whose writes all have LSNs up to <paramref name="lsn"/>. The current one always stays.</summary>
+    /// <summary>Frees the segments whose writes all have LSNs up to <paramref name="lsn"/>. The current one always
+    /// stays.</summary>
     public void Release(long lsn)
     {
         lock (_lock)
@@ -199,7 +203,8 @@ public sealed class JournalWriter : IDisposable
         }
     }
 
-    private bool TryAppendPiece(ReadOnlySpan<WriteRequest> writes, ref int done, long time, JournalConnection connection)
+    private bool TryAppendPiece(
+        ReadOnlySpan<WriteRequest> writes, ref int done, long time, JournalConnection connection)
     {
         if (_chain.RoomInSlots == 0)
             _chain.Next();

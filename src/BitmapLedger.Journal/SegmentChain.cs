@@ -1,7 +1,8 @@
 namespace BitmapLedger.Journal;
 
 /// <summary>
-/// The segments of a journal as its writer sees them: the current one, one prepared ahead, and the older ones that still
+/// The segments of a journal as its writer sees them: the current one, one prepared ahead, and the older ones that
+/// still
 /// hold what PostgreSQL has not got. The caller holds the journal's lock.
 /// </summary>
 internal sealed class SegmentChain : IDisposable
@@ -50,7 +51,8 @@ internal sealed class SegmentChain : IDisposable
 
     public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
 
-    /// <summary>Sets slots aside within the quota; a rollover may waste a slot, which each reservation allows for.</summary>
+    /// <summary>Sets slots aside within the quota; a rollover may waste a slot, which each reservation allows
+    /// for.</summary>
     public bool TryReserve(int slots)
     {
         var used = (long)_older.Count * _slotsPerSegment + (_position - SegmentHeader.Size) / JournalSlot.Size;
@@ -76,7 +78,8 @@ internal sealed class SegmentChain : IDisposable
     }
 
     /// <summary>
-    /// Stores slots behind the last ones. Where the disk refused nothing is written again: the journal goes on in the next
+    /// Stores slots behind the last ones. Where the disk refused nothing is written again: the journal goes on in
+    /// the next
     /// segment, so that a reader knows the end of this one from a batch under way.
     /// </summary>
     public bool TryWrite(ReadOnlySpan<byte> slots)

@@ -14,7 +14,8 @@ internal static class SegmentFiles
             return numbers;
         foreach (var file in Directory.EnumerateFiles(directory, "*.seg"))
         {
-            if (long.TryParse(Path.GetFileNameWithoutExtension(file), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            if (long.TryParse(Path.GetFileNameWithoutExtension(
+                file), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
                 numbers.Add(number);
         }
 
@@ -22,7 +23,8 @@ internal static class SegmentFiles
         return numbers;
     }
 
-    public static string PathOf(string directory, long number) => Path.Combine(directory, SegmentHeader.FileName(number));
+    public static string PathOf(string directory, long number) =>
+        Path.Combine(directory, SegmentHeader.FileName(number));
 
     /// <summary>The headers of the segments in use, ascending; one that was only prepared is left out.</summary>
     /// <exception cref="CorruptionException">A header is damaged, or belongs to another volume.</exception>
@@ -41,7 +43,8 @@ internal static class SegmentFiles
             if (header is null)
                 throw new CorruptionException(path, 0, fault);
             if (header.Value.VolumeId != volumeId || header.Value.Number != number)
-                throw new CorruptionException(path, 8, $"it is segment {header.Value.Number} of volume {header.Value.VolumeId}");
+                throw new CorruptionException(
+                    path, 8, $"it is segment {header.Value.Number} of volume {header.Value.VolumeId}");
             headers.Add(header.Value);
         }
 
@@ -54,7 +57,8 @@ internal static class SegmentFiles
         length = 0;
         try
         {
-            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var file = File.OpenHandle(
+                path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             length = RandomAccess.Read(file, sector, 0);
             return true;
         }

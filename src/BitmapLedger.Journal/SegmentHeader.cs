@@ -53,7 +53,8 @@ public readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
     }
 
-    /// <summary>Reads and verifies a header; null when the sector holds none, and then <paramref name="fault"/> says why.</summary>
+    /// <summary>Reads and verifies a header; null when the sector holds none, and then <paramref name="fault"/> says
+    /// why.</summary>
     public static SegmentHeader? TryRead(ReadOnlySpan<byte> source, out string fault)
     {
         fault = "";
@@ -65,7 +66,8 @@ public readonly record struct SegmentHeader(
             fault = "this is no journal segment";
         else if (source[4] != Version)
             fault = $"a journal of version {source[4]}; this program reads version {Version}";
-        else if (BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
+        else if (
+            BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
             fault = "the checksum of the segment's header does not match";
         if (fault.Length > 0)
             return null;

@@ -5,7 +5,8 @@ namespace BitmapLedger.Journal;
 /// <summary>Reads one whole segment that nobody writes to: what recovery and <c>bml check</c> stand on.</summary>
 internal static class SegmentScan
 {
-    /// <summary>Calls back for each record, in order. Empty slots behind which records stand are holes and passed over.</summary>
+    /// <summary>Calls back for each record, in order. Empty slots behind which records stand are holes and passed
+    /// over.</summary>
     /// <returns>The byte behind the last record.</returns>
     /// <exception cref="CorruptionException">A damaged slot stands before a good one, or LSNs go back.</exception>
     public static long Read(

@@ -1,6 +1,7 @@
 namespace BitmapLedger.Journal;
 
-/// <summary>What a slot records. The first three equal <see cref="Bitmaps.Writes.WriteKind"/>; stored, they never change.</summary>
+/// <summary>What a slot records. The first three equal <see cref="Bitmaps.Writes.WriteKind"/>; stored, they never
+/// change.</summary>
 public enum SlotKind : byte
 {
     /// <summary>A write.</summary>

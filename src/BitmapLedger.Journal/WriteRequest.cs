@@ -11,5 +11,6 @@ public readonly record struct WriteRequest(WriteKind Kind, long Offset, long Len
 /// <summary>Where a rotation cut the writes.</summary>
 /// <param name="Number">Number of the fence, 1, 2, 3 …</param>
 /// <param name="Lsn">LSN of the last write before it.</param>
-/// <param name="TimeMicroseconds">Microseconds since the Unix epoch; not before any write up to <paramref name="Lsn"/>.</param>
+/// <param name="TimeMicroseconds">Microseconds since the Unix epoch; not before any write up to
+/// <paramref name="Lsn"/>.</param>
 public readonly record struct FenceRecord(long Number, long Lsn, long TimeMicroseconds);

@@ -11,7 +11,8 @@ public interface IMetaContext
     /// <summary>Name as negotiated, namespace included.</summary>
     string Name { get; }
 
-    /// <summary>Extents from <paramref name="offset"/> on, merged, at most <paramref name="extentsMax"/> of them.</summary>
+    /// <summary>Extents from <paramref name="offset"/> on, merged, at most <paramref name="extentsMax"/> of
+    /// them.</summary>
     /// <param name="offset">First byte asked about.</param>
     /// <param name="length">Bytes asked about; the extents never go past them.</param>
     /// <param name="extentsMax">1 or more.</param>

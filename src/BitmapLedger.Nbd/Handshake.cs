@@ -116,7 +116,8 @@ public sealed class Handshake(IExportSource exports)
                 Reply(output, option, NbdOptionReply.ErrorPolicy, "TLS not configured");
                 return HandshakeState.Talking;
             default:
-                Reply(output, option, NbdOptionReply.ErrorUnsupported, $"Unsupported option {(uint)option} (<unknown>)");
+                Reply(
+                    output, option, NbdOptionReply.ErrorUnsupported, $"Unsupported option {(uint)option} (<unknown>)");
                 return HandshakeState.Talking;
         }
     }
@@ -194,9 +195,12 @@ public sealed class Handshake(IExportSource exports)
     private void AgreeOnStructuredReplies(ReadOnlySpan<byte> data, ReplyBuffer output)
     {
         if (!data.IsEmpty)
-            Reply(output, NbdOption.StructuredReply, NbdOptionReply.ErrorInvalid, "option 'structured reply' has unexpected length");
+            Reply(
+                output, NbdOption.StructuredReply, NbdOptionReply.ErrorInvalid,
+                "option 'structured reply' has unexpected length");
         else if (StructuredReplies)
-            Reply(output, NbdOption.StructuredReply, NbdOptionReply.ErrorInvalid, "structured reply already negotiated");
+            Reply(
+                output, NbdOption.StructuredReply, NbdOptionReply.ErrorInvalid, "structured reply already negotiated");
         else
             Reply(output, NbdOption.StructuredReply, NbdOptionReply.Ack);
         StructuredReplies |= data.IsEmpty;
@@ -270,7 +274,8 @@ public sealed class Handshake(IExportSource exports)
     private static void Reply(ReplyBuffer output, NbdOption option, NbdOptionReply type, string text) =>
         Reply(output, option, type, Encoding.UTF8.GetBytes(text));
 
-    private static void Reply(ReplyBuffer output, NbdOption option, NbdOptionReply type, ReadOnlySpan<byte> payload = default)
+    private static void Reply(
+        ReplyBuffer output, NbdOption option, NbdOptionReply type, ReadOnlySpan<byte> payload = default)
     {
         var header = output.Take(20);
         BinaryPrimitives.WriteUInt64BigEndian(header, NbdMagic.OptionReply);

@@ -8,7 +8,8 @@ namespace BitmapLedger.Nbd;
 /// <param name="Cookie">What the reply repeats.</param>
 /// <param name="Offset">First byte.</param>
 /// <param name="Length">Bytes.</param>
-public readonly record struct NbdRequest(NbdCommandFlags Flags, NbdCommand Command, ulong Cookie, ulong Offset, uint Length)
+public readonly record struct NbdRequest(
+    NbdCommandFlags Flags, NbdCommand Command, ulong Cookie, ulong Offset, uint Length)
 {
     /// <summary>Bytes of a request, its payload not counted.</summary>
     public const int Size = 28;
@@ -45,11 +46,14 @@ public readonly record struct NbdRequest(NbdCommandFlags Flags, NbdCommand Comma
         if (AllowedFlags(Command) is not { } allowed)
             return Because($"invalid request type {(ushort)Command}", NbdErrno.Invalid, out text);
         if ((Flags & ~allowed) != NbdCommandFlags.None)
-            return Because($"unsupported flags for command {Command} (got 0x{(ushort)Flags:x})", NbdErrno.Invalid, out text);
+            return Because(
+                $"unsupported flags for command {Command} (got 0x{(ushort)Flags:x})", NbdErrno.Invalid, out text);
         if (IsWrite && readOnly)
-            return Because($"Export is read-only; {Command} at {Offset}, length {Length}", NbdErrno.NotPermitted, out text);
+            return Because(
+                $"Export is read-only; {Command} at {Offset}, length {Length}", NbdErrno.NotPermitted, out text);
         if (Command is NbdCommand.Read or NbdCommand.Write or NbdCommand.Cache && Length > NbdLimits.PayloadBytesMax)
-            return Because($"len ({Length}) is larger than max len ({NbdLimits.PayloadBytesMax})", NbdErrno.Invalid, out text);
+            return Because(
+                $"len ({Length}) is larger than max len ({NbdLimits.PayloadBytesMax})", NbdErrno.Invalid, out text);
         if (Command == NbdCommand.BlockStatus && !hasContexts)
             return Because("CMD_BLOCK_STATUS not negotiated", NbdErrno.Invalid, out text);
         if (Command == NbdCommand.BlockStatus && Length == 0)

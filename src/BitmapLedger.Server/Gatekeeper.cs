@@ -36,7 +36,8 @@ internal sealed class Gatekeeper(RequestDelegate next, GatekeeperToken token)
     public Task InvokeAsync(HttpContext context)
     {
         var overTcp = context.Connection.LocalIpAddress is not null && context.Connection.LocalPort != 0;
-        if (!overTcp || context.Request.Path.StartsWithSegments("/health", StringComparison.Ordinal) || ShowsToken(context.Request))
+        if (!overTcp || context.Request.Path.StartsWithSegments(
+            "/health", StringComparison.Ordinal) || ShowsToken(context.Request))
             return next(context);
         context.Response.StatusCode = (int)HttpStatusCode.Unauthorized;
         context.Response.Headers.WWWAuthenticate = "Bearer";
@@ -48,7 +49,8 @@ internal sealed class Gatekeeper(RequestDelegate next, GatekeeperToken token)
     {
         var id = context.Request.Headers["Idempotency-Key"].ToString();
         if (id.Length > 64)
-            throw new LedgerException(ErrorCode.BadArgument, $"a command id of {id.Length} characters is longer than 64");
+            throw new LedgerException(
+                ErrorCode.BadArgument, $"a command id of {id.Length} characters is longer than 64");
         var actor = context.Connection.LocalPort == 0 ? Environment.UserName : "token";
         var client = context.Request.Headers.UserAgent.ToString();
         return new(actor, client.Length == 0 ? "http" : client, id.Length == 0 ? null : id);

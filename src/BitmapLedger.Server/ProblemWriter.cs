@@ -32,7 +32,9 @@ internal sealed partial class ProblemWriter(RequestDelegate next, ILogger<Proble
         BadHttpRequestException e => Of(ErrorCode.BadArgument, e.InnerException?.Message ?? e.Message),
         _ when failure.GetBaseException() is CorruptionException e => Of(e.Code, e.Message),
         _ when failure is NpgsqlException || failure.InnerException is NpgsqlException || failure.GetBaseException() is System.Net.Sockets.SocketException =>
-            Of(ErrorCode.Busy, $"PostgreSQL does not answer: {failure.GetBaseException().Message}", "writes go on and are kept; try again"),
+            Of(
+                ErrorCode.Busy, $"PostgreSQL does not answer: {failure.GetBaseException().Message}",
+                "writes go on and are kept; try again"),
         _ => Of(ErrorCode.Bug, failure.Message, "this is a bug; log/server.log has more"),
     };
 

@@ -26,7 +26,8 @@ catch (BitmapLedgerException refusal)
     await Console.Error.WriteLineAsync($"bml-server: {refusal.Message}{((refusal as BitmapLedger.Ledger.LedgerException)?.Hint is { } hint ? $"; {hint}" : "")}");
     return ExitCode.Of(refusal.Code);
 }
-catch (Exception refusal) when (refusal.GetBaseException() is NpgsqlException or System.Net.Sockets.SocketException or IOException)
+catch (Exception refusal) when (
+    refusal.GetBaseException() is NpgsqlException or System.Net.Sockets.SocketException or IOException)
 {
     await Console.Error.WriteLineAsync($"bml-server: {refusal.GetBaseException().Message}");
     return ExitCode.Failed;
@@ -49,7 +50,8 @@ static async Task<int> Serve(ServerOptions options)
 
 static WebApplication Build(ServerOptions options)
 {
-    var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = typeof(ServerOptions).Assembly.GetName().Name });
+    var builder = WebApplication.CreateSlimBuilder(
+        new WebApplicationOptions { ApplicationName = typeof(ServerOptions).Assembly.GetName().Name });
     builder.Configuration.Sources.Clear();
     builder.Logging.ClearProviders();
     builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("BitmapLedger", LogLevel.Information);

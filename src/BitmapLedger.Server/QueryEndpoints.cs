@@ -15,18 +15,22 @@ internal static class QueryEndpoints
         app.MapGet("/v1/volumes/{v}/changed", (
             string v, string? from, string? to, long? granularity, string? format, Queries queries, CancellationToken c) =>
             queries.ChangedAsync(
-                v, from ?? throw new LedgerException(ErrorCode.BadArgument, "'from' is missing", "write ?from=start, or another point"),
+                v, from ?? throw new LedgerException(
+                    ErrorCode.BadArgument, "'from' is missing", "write ?from=start, or another point"),
                 to, granularity, format, c));
-        app.MapGet("/v1/volumes/{v}/replay", (string v, string? at, string? bitmap, string? format, Queries queries, CancellationToken c) =>
+        app.MapGet("/v1/volumes/{v}/replay", (
+            string v, string? at, string? bitmap, string? format, Queries queries, CancellationToken c) =>
             queries.ReplayAsync(v, at ?? "now", bitmap, format, c));
         app.MapGet("/v1/volumes/{v}/history", History);
         app.MapGet("/v1/volumes/{v}/blame", (
             string v, long? offset, long? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
             blame.AskAsync(
-                v, offset ?? throw new LedgerException(ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
+                v, offset ?? throw new LedgerException(
+                    ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
                 length, from, to, limit, c));
         app.MapPost("/v1/verify", (VerifyRequest body, Verifier verifier, CancellationToken c) =>
-            verifier.VerifyAsync(body.Volume ?? throw new LedgerException(ErrorCode.BadArgument, "'volume' is missing"), body.At, c));
+            verifier.VerifyAsync(
+                body.Volume ?? throw new LedgerException(ErrorCode.BadArgument, "'volume' is missing"), body.At, c));
         app.MapGet("/v1/check", (Verifier verifier, CancellationToken c) => verifier.CheckAsync(c));
     }
 

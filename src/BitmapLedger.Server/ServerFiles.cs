@@ -31,7 +31,9 @@ internal static class ServerFiles
         }
         catch (IOException refusal)
         {
-            throw new LedgerException(ErrorCode.Failed, $"Cannot listen on {options.Http}: {refusal.GetBaseException().Message}", "choose another port with --http");
+            throw new LedgerException(
+                ErrorCode.Failed, $"Cannot listen on {options.Http}: {refusal.GetBaseException().Message}",
+                "choose another port with --http");
         }
 
         File.SetUnixFileMode(socket + "~", UnixFileMode.UserRead | UnixFileMode.UserWrite);
@@ -44,5 +46,6 @@ internal static class ServerFiles
     /// <summary>Address of HTTP over TCP, with the port that the system picked.</summary>
     public static string? HttpAddress(IServiceProvider services) =>
         services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()?.Addresses
-            .FirstOrDefault(a => a.StartsWith("http://1", StringComparison.Ordinal) || a.StartsWith("http://[", StringComparison.Ordinal));
+            .FirstOrDefault(a => a.StartsWith(
+                "http://1", StringComparison.Ordinal) || a.StartsWith("http://[", StringComparison.Ordinal));
 }

@@ -31,7 +31,8 @@ internal sealed record ServerOptions(
         }
 
         var database = values.GetValueOrDefault("--database");
-        var http = values.GetValueOrDefault("--http", "127.0.0.1:8440").Replace("localhost:", "127.0.0.1:", StringComparison.Ordinal);
+        var http = values.GetValueOrDefault(
+            "--http", "127.0.0.1:8440").Replace("localhost:", "127.0.0.1:", StringComparison.Ordinal);
         var quota = JournalQuotaDefault;
         IPEndPoint? address = null;
         if (fault.Length == 0 && database is null)
@@ -45,7 +46,8 @@ internal sealed record ServerOptions(
         return fault.Length > 0
             ? null
             : new(
-                Path.GetFullPath(values.GetValueOrDefault("--data-dir", ".")), database!, address!, values.ContainsKey("--own-cluster"),
+                Path.GetFullPath(values.GetValueOrDefault(
+                    "--data-dir", ".")), database!, address!, values.ContainsKey("--own-cluster"),
                 quota, verb, values.GetValueOrDefault("--output"));
     }
 }

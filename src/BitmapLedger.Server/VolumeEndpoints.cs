@@ -21,7 +21,8 @@ internal static class VolumeEndpoints
             volumes.CreateAsync(body, Gatekeeper.Origin(http), c));
         app.MapGet("/v1/volumes/{v}", async (string v, VolumeStreams streams, IAgent agent, CancellationToken c) =>
             (await VolumeView.ManyAsync([await streams.FindAsync(v, c)], agent, c))[0]);
-        app.MapDelete("/v1/volumes/{v}", (string v, HttpContext http, IMessageBus bus, Volumes volumes, CancellationToken c) =>
+        app.MapDelete("/v1/volumes/{v}", (
+            string v, HttpContext http, IMessageBus bus, Volumes volumes, CancellationToken c) =>
             volumes.RemoveAsync(bus, v, Gatekeeper.Origin(http), c));
 
         app.MapGet("/v1/volumes/{v}/bitmaps", async (string v, Queries queries, CancellationToken c) =>
@@ -29,8 +30,10 @@ internal static class VolumeEndpoints
         app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, Queries queries, CancellationToken c) =>
             (await queries.ReplayAsync(v, "now", b, format: null, c)).Bitmaps[0]);
         app.MapPost("/v1/volumes/{v}/bitmaps", (string v, AddBitmapRequest body, HttpContext http, Sender send) =>
-            send.One(v, new VolumeCommand.AddBitmap(body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http));
-        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", (string v, string b, ChangeBitmapRequest body, HttpContext http, Sender send) =>
+            send.One(v, new VolumeCommand.AddBitmap(
+                body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http));
+        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", (
+            string v, string b, ChangeBitmapRequest body, HttpContext http, Sender send) =>
             send.One(v, body.Recording switch
             {
                 true => new VolumeCommand.EnableBitmap(b),
@@ -45,7 +48,8 @@ internal static class VolumeEndpoints
         app.MapGet("/v1/volumes/{v}/checkpoints", async (string v, VolumeStreams streams, CancellationToken c) =>
             new CheckpointsAnswer(Queries.Show((await streams.FindAsync(v, c)).Checkpoints)));
         app.MapPost("/v1/checkpoints", async (CreateCheckpointRequest body, HttpContext http, Sender send) =>
-            new CommandsAnswer(await send.Many(body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http)));
+            new CommandsAnswer(await send.Many(
+                body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http)));
         app.MapDelete("/v1/volumes/{v}/checkpoints/{k}", (string v, string k, HttpContext http, Sender send) =>
             send.One(v, new VolumeCommand.DeleteCheckpoint(k), http));
     }
@@ -56,7 +60,8 @@ internal static class VolumeEndpoints
         public async Task<CommandAnswer> One(string volume, VolumeCommand command, HttpContext http) =>
             (await Many([volume], command, http))[0];
 
-        public Task<IReadOnlyList<CommandAnswer>> Many(IReadOnlyList<string> volumes, VolumeCommand command, HttpContext http) =>
+        public Task<IReadOnlyList<CommandAnswer>> Many(
+            IReadOnlyList<string> volumes, VolumeCommand command, HttpContext http) =>
             commands.CarryOutAsync(bus, volumes, command, Gatekeeper.Origin(http), http.RequestAborted);
     }
 }

@@ -32,10 +32,13 @@ internal static class VolumeView
     {
         var last = Math.Max(status?.LastLsn ?? 0, state.LastLsn);
         return new(
-            state.Name, state.Size, state.Backend, Export(state.Name, listeners), status is { Published: true } ? "serving" : "away",
-            state.Durability, state.WhenFull, state.ReadOnly, new(last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
+            state.Name, state.Size, state.Backend, Export(
+                state.Name, listeners), status is { Published: true } ? "serving" : "away",
+            state.Durability, state.WhenFull, state.ReadOnly, new(
+                last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
             status?.LongestRotationMicroseconds ?? 0,
-            [.. state.Bitmaps.Select(b => new BitmapSummary(b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
+            [.. state.Bitmaps.Select(b => new BitmapSummary(
+                b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
             Queries.Show(state.Checkpoints));
     }
 

@@ -3,7 +3,8 @@ using System.Reflection.PortableExecutable;
 
 namespace BitmapLedger.Architecture.Tests;
 
-/// <summary>Dependencies point one way: the arrows of design/architecture.md §7, read from the built assemblies.</summary>
+/// <summary>Dependencies point one way: the arrows of design/architecture.md §7, read from the built
+/// assemblies.</summary>
 public sealed class ReferenceRuleTests
 {
     private static readonly Dictionary<string, string[]> _arrows = new()
@@ -42,7 +43,8 @@ public sealed class ReferenceRuleTests
     public void Every_project_in_src_has_its_arrows_written_down_here()
     {
         var projects = SourceTree.Files
-            .Where(f => f.StartsWith("src/", StringComparison.Ordinal) && f.EndsWith(".csproj", StringComparison.Ordinal))
+            .Where(
+                f => f.StartsWith("src/", StringComparison.Ordinal) && f.EndsWith(".csproj", StringComparison.Ordinal))
             .Select(f => Path.GetFileNameWithoutExtension(f)["BitmapLedger.".Length..]);
 
         Assert.Equal(_arrows.Keys.Order(), projects.Order());
@@ -54,9 +56,10 @@ public sealed class ReferenceRuleTests
     {
         var reachable = Reach(project).Select(AssemblyOf).ToHashSet();
 
-        var ours = References(project).Where(r => r.StartsWith("BitmapLedger.", StringComparison.Ordinal) || _programs.ContainsValue(r));
+        var ours = References(
+            project).Where(r => r.StartsWith("BitmapLedger.", StringComparison.Ordinal) || _programs.ContainsValue(r));
 
-        Assert.Empty(ours.Where(r => !reachable.Contains(r)));
+        Assert.DoesNotContain(ours, r => !reachable.Contains(r));
     }
 
     [Theory]

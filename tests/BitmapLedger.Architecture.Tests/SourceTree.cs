@@ -41,6 +41,7 @@ internal static class SourceTree
         git.WaitForExit();
         if (git.ExitCode != 0)
             throw new InvalidOperationException($"git ls-files in {Root} ended with {git.ExitCode}.");
-        return [.. output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(f => File.Exists(Path.Combine(Root, f)))];
+        return [.. output.Split(
+            '\n', StringSplitOptions.RemoveEmptyEntries).Where(f => File.Exists(Path.Combine(Root, f)))];
     }
 }

@@ -8,7 +8,8 @@ public sealed class BitmapCodecTests
     [Fact]
     public void What_is_read_is_what_was_written_in_every_form()
     {
-        Gen.Select(Gen.Int[0, 46], Gen.Int[9, 31], Gen.Int[0, 4], Gen.Int[0, int.MaxValue]).Sample((sizeShift, shift, form, seed) =>
+        Gen.Select(Gen.Int[0, 46], Gen.Int[9, 31], Gen.Int[0, 4], Gen.Int[0, int.MaxValue]).Sample((
+            sizeShift, shift, form, seed) =>
         {
             var granularity = Granularity.FromShift(shift);
             var size = Math.Min((1L << sizeShift) + seed % 1000, 64L << 40);

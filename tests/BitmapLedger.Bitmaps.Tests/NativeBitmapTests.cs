@@ -4,10 +4,12 @@ namespace BitmapLedger.Bitmaps.Tests;
 
 public sealed class NativeBitmapTests
 {
-    /// <summary>Sizes from one byte to 64 TiB, granularities from 512 B to 2 GiB, with a partial last block more often than not.</summary>
+    /// <summary>Sizes from one byte to 64 TiB, granularities from 512 B to 2 GiB, with a partial last block more
+    /// often than not.</summary>
     private static readonly Gen<(long Size, Granularity Granularity)> _shapes =
         Gen.Select(Gen.Int[0, 46], Gen.Int[Granularity.ShiftMin, Granularity.ShiftMax], Gen.Long[0, 4096])
-            .Select((sizeShift, shift, odd) => (Math.Min(64L << 40, (1L << sizeShift) + odd), Granularity.FromShift(shift)));
+            .Select((
+                sizeShift, shift, odd) => (Math.Min(64L << 40, (1L << sizeShift) + odd), Granularity.FromShift(shift)));
 
     [Fact]
     public void A_write_that_straddles_two_blocks_marks_both()
@@ -20,7 +22,8 @@ public sealed class NativeBitmapTests
         Assert.Equal(128.KiB, map.DirtyBytes);
     }
 
-    // Method: random writes against the map and against a plain set of runs' first and last blocks; short ones, so that the
+    // Method: random writes against the map and against a plain set of runs' first and last blocks; short ones, so
+    // that the
     // set stays small however large the volume is.
     [Fact]
     public void Random_writes_mark_what_the_model_marks_whatever_the_shape()
@@ -35,21 +38,24 @@ public sealed class NativeBitmapTests
                 var length = Math.Min(random.NextInt64(0, 5 * shape.Granularity.Bytes), shape.Size);
                 var offset = random.NextInt64(0, shape.Size - length + 1);
                 map.MarkDirty(offset, length);
-                for (var b = offset / shape.Granularity.Bytes; length > 0 && b <= (offset + length - 1) / shape.Granularity.Bytes; b++)
+                for (var b = offset / shape.Granularity.Bytes; length > 0 && b <= (
+                    offset + length - 1) / shape.Granularity.Bytes; b++)
                     model.Add(b);
             }
 
             Assert.Equal(model, Runs(map).SelectMany(r => Range(r)));
             Assert.Equal(model.Count, map.CountDirty());
             Assert.All(model, b => Assert.True(map.IsDirty(b)));
-            Assert.Equal(model.Count(b => b >= model.Max / 2), map.TryFindRun(model.Max / 2, out _) ? Runs(map, model.Max / 2).Sum(r => r.Count) : 0);
+            Assert.Equal(model.Count(b => b >= model.Max / 2), map.TryFindRun(
+                model.Max / 2, out _) ? Runs(map, model.Max / 2).Sum(r => r.Count) : 0);
         }, iter: 300);
     }
 
     [Fact]
     public void A_union_across_granularities_is_rounded_outward_and_clipped()
     {
-        Gen.Select(Gen.Int[1, 300_000], Gen.Int[9, 16], Gen.Int[9, 16], Gen.Int[0, int.MaxValue]).Sample((size, from, to, seed) =>
+        Gen.Select(Gen.Int[1, 300_000], Gen.Int[9, 16], Gen.Int[9, 16], Gen.Int[0, int.MaxValue]).Sample((
+            size, from, to, seed) =>
         {
             using var source = new NativeBitmap(size, Granularity.FromShift(from));
             using var target = new NativeBitmap(size, Granularity.FromShift(to));

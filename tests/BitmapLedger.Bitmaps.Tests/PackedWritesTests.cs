@@ -14,7 +14,8 @@ public sealed class PackedWritesTests
             var (writes, voids) = Random(seed, count, 1L << sizeShift);
             ConnectionName[] names = [new(1, "unix:pid=1,uid=0"), new(7, "ü")];
 
-            Assert.Equal(CodecFault.None, PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed));
+            Assert.Equal(
+                CodecFault.None, PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed));
 
             Assert.Equal(writes, List(packed!));
             Assert.Equal(voids, packed!.Voids);
@@ -66,7 +67,8 @@ public sealed class PackedWritesTests
             BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 4), Crc32C.Of(bytes.AsSpan(0, bytes.Length - 4)));
 
             if (PackedWrites.TryRead(bytes, out var packed) == CodecFault.None)
-                Assert.All(List(packed!), w => Assert.True(w.Length > 0 && w.Offset >= 0 && w.Length <= long.MaxValue - w.Offset));
+                Assert.All(List(
+                    packed!), w => Assert.True(w.Length > 0 && w.Offset >= 0 && w.Length <= long.MaxValue - w.Offset));
         }
     }
 
@@ -75,7 +77,8 @@ public sealed class PackedWritesTests
     {
         var random = new Random(1);
         var writes = Enumerable.Range(1, 4096).Select(lsn => new SingleWrite(
-            lsn, 1_700_000_000_000_000 + lsn / 32 * 120, WriteKind.Write, random.NextInt64(1L << 28) << 12, 4096, 3)).ToArray();
+            lsn, 1_700_000_000_000_000 + lsn / 32 * 120, WriteKind.Write, random.NextInt64(
+                1L << 28) << 12, 4096, 3)).ToArray();
 
         Assert.InRange(PackedWrites.Encode(writes, [new(3, "unix:pid=4711,uid=0")], []).Length / 4096.0, 3.5, 6.0);
     }
@@ -86,7 +89,8 @@ public sealed class PackedWritesTests
         var write = new SingleWrite(1, 10, WriteKind.Write, 0, 512, 1);
 
         Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write, write with { Lsn = 3 }], [], []));
-        Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write, write with { Lsn = 2, TimeMicroseconds = 9 }], [], []));
+        Assert.Throws<ArgumentException>(
+            () => PackedWrites.Encode([write, write with { Lsn = 2, TimeMicroseconds = 9 }], [], []));
         Assert.Throws<ArgumentException>(() => PackedWrites.Encode([write with { Length = 0 }], [], []));
     }
 

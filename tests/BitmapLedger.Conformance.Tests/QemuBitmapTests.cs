@@ -20,7 +20,8 @@ public sealed class QemuBitmapTests
         qemu.Execute("block-dirty-bitmap-add", new { node = "n0", name = "b0", granularity });
         qemu.Export("n0", "b0");
         var random = new Random(seed);
-        var commands = Enumerable.Range(0, 60).Select(_ => Command(random, size)).SelectMany(c => new[] { "-c", c }).ToArray();
+        var commands = Enumerable.Range(
+            0, 60).Select(_ => Command(random, size)).SelectMany(c => new[] { "-c", c }).ToArray();
 
         foreach (var uri in new[] { ledger.Export("v"), qemu.Uri("n0") })
             Tool.Run("qemu-io", ["-f", "raw", "-d", "unmap", .. commands, uri]).Expect();

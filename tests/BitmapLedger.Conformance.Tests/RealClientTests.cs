@@ -50,7 +50,9 @@ public sealed class RealClientTests : IAsyncLifetime
     public void An_image_of_a_gibibyte_goes_in_and_out_through_nbdcopy_byte_for_byte()
     {
         var image = _ledger.Scratch("in.img");
-        Tool.Run("sh", "-c", $"truncate -s 1G {image} && dd if=/dev/urandom of={image} bs=1M count=300 seek=100 conv=notrunc").Expect();
+        Tool.Run(
+            "sh", "-c",
+            $"truncate -s 1G {image} && dd if=/dev/urandom of={image} bs=1M count=300 seek=100 conv=notrunc").Expect();
         _ledger.Json("volume", "create", "big", "--size", "1G");
 
         Tool.Run("nbdcopy", "--flush", image, _ledger.Export("big")).Expect();
@@ -69,7 +71,8 @@ public sealed class RealClientTests : IAsyncLifetime
             "-c", "discard 256k 64k", "-c", "flush", "-c", "read -P 0x5a 0 64k", "-c", "read -P 0 128k 64k",
             _ledger.Export("q")).Expect();
 
-        var writes = _ledger.Json("blame", "q", "--offset", "0", "--length", "64M").GetProperty("writes").EnumerateArray()
+        var writes = _ledger.Json(
+            "blame", "q", "--offset", "0", "--length", "64M").GetProperty("writes").EnumerateArray()
             .Select(w => $"{w.GetProperty("lsn")} {w.GetProperty("kind")} {w.GetProperty("offset")} {w.GetProperty("length")}");
         Assert.Equal(
             ["3 trim 262144 65536", "2 write-zeroes 131072 65536", "1 write 0 65536"],
@@ -105,7 +108,8 @@ public sealed class RealClientTests : IAsyncLifetime
 
         foreach (var bitmap in new[] { "b0", "fine" })
         {
-            var map = Tool.Run("nbdinfo", $"--map=qemu:dirty-bitmap:{bitmap}", "--json", _ledger.Export("m")).Expect().Output;
+            var map = Tool.Run(
+                "nbdinfo", $"--map=qemu:dirty-bitmap:{bitmap}", "--json", _ledger.Export("m")).Expect().Output;
             var replayed = _ledger.Json("replay", "m", "--at", "now", "--bitmap", bitmap).GetProperty("bitmaps")[0];
 
             Assert.Equal(Extents.Of(replayed), Extents.DirtyOf(map));
@@ -125,11 +129,13 @@ public sealed class RealClientTests : IAsyncLifetime
         using var list = JsonDocument.Parse(
             Tool.Run("nbdinfo", "--list", "--json", $"nbd+unix:///?socket={_ledger.NbdSocket}").Expect().Output);
 
-        var exports = list.RootElement.GetProperty("exports").EnumerateArray().ToDictionary(e => e.GetProperty("export-name").GetString()!);
+        var exports = list.RootElement.GetProperty(
+            "exports").EnumerateArray().ToDictionary(e => e.GetProperty("export-name").GetString()!);
         Assert.Equal(["one", "two"], exports.Keys.Order());
         Assert.Equal(2 * MiB, exports["two"].GetProperty("export-size").GetInt64());
         Assert.Equal(
             ["base:allocation", "qemu:dirty-bitmap:b0"],
-            exports["two"].GetProperty("contexts").EnumerateArray().Select(c => c.GetString()).Order(StringComparer.Ordinal));
+            exports["two"].GetProperty(
+                "contexts").EnumerateArray().Select(c => c.GetString()).Order(StringComparer.Ordinal));
     }
 }

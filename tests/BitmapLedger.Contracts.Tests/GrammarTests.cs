@@ -17,8 +17,10 @@ public sealed class GrammarTests
         { "slice-start:b0/4", new Point.AtSlice("b0", 4, Begin: true) },
         { "-90s", new Point.Ago(TimeSpan.FromSeconds(90)) },
         { "-3d", new Point.Ago(TimeSpan.FromDays(3)) },
-        { "2026-11-22T21:36:03.123456Z", new Point.AtInstant(new DateTimeOffset(2026, 11, 22, 21, 36, 3, TimeSpan.Zero).AddTicks(1_234_560)) },
-        { "2026-11-22T22:36:03+01:00", new Point.AtInstant(new DateTimeOffset(2026, 11, 22, 21, 36, 3, TimeSpan.Zero)) },
+        { "2026-11-22T21:36:03.123456Z", new Point.AtInstant(
+            new DateTimeOffset(2026, 11, 22, 21, 36, 3, TimeSpan.Zero).AddTicks(1_234_560)) },
+        { "2026-11-22T22:36:03+01:00", new Point.AtInstant(
+            new DateTimeOffset(2026, 11, 22, 21, 36, 3, TimeSpan.Zero)) },
     };
 
     [Theory]
@@ -54,7 +56,8 @@ public sealed class GrammarTests
     [InlineData("64k", 65536L)]
     [InlineData("1.5G", 1610612736L)]
     [InlineData("8P", 9007199254740992L)]
-    public void Sizes_are_binary_as_qemu_img_has_them(string text, long bytes) => Assert.Equal(bytes, ByteSize.TryParse(text, out _));
+    public void Sizes_are_binary_as_qemu_img_has_them(string text, long bytes) =>
+        Assert.Equal(bytes, ByteSize.TryParse(text, out _));
 
     [Theory]
     [InlineData("")]
@@ -73,7 +76,8 @@ public sealed class GrammarTests
     [InlineData(511, "511 B")]
     [InlineData(65536, "64 KiB")]
     [InlineData(1610612736, "1.5 GiB")]
-    public void Sizes_for_people_are_in_binary_units(long bytes, string text) => Assert.Equal(text, ByteSize.Show(bytes));
+    public void Sizes_for_people_are_in_binary_units(long bytes, string text) =>
+        Assert.Equal(text, ByteSize.Show(bytes));
 
     [Fact]
     public void The_answer_to_changed_has_the_fields_of_the_spec_and_no_others()
@@ -81,7 +85,8 @@ public sealed class GrammarTests
         var at = new PositionAnswer("now", 17, 40211, "2026-11-22T21:36:03.123456Z");
 
         var json = JsonSerializer.Serialize(
-            new ChangedAnswer("v", at, at, 65536, new(1, 2), true, [], 65536, [new(0, 65536)]), ApiJson.Default.ChangedAnswer);
+            new ChangedAnswer(
+                "v", at, at, 65536, new(1, 2), true, [], 65536, [new(0, 65536)]), ApiJson.Default.ChangedAnswer);
 
         Assert.Equal(
             """
@@ -108,5 +113,6 @@ public sealed class GrammarTests
     [InlineData(ErrorCode.BadPoint, 64)]
     [InlineData(ErrorCode.Bug, 70)]
     [InlineData(ErrorCode.Exists, 1)]
-    public void Exit_codes_are_those_of_the_spec(string code, int exitCode) => Assert.Equal(exitCode, ExitCode.Of(code));
+    public void Exit_codes_are_those_of_the_spec(string code, int exitCode) =>
+        Assert.Equal(exitCode, ExitCode.Of(code));
 }

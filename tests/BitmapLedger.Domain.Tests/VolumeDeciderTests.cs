@@ -16,9 +16,11 @@ public sealed class VolumeDeciderTests
     [InlineData("b1", 1000L, "bad-argument", "Granularity must be power of 2 and at least 512")]
     [InlineData("b1", 256L, "bad-argument", "Granularity must be power of 2 and at least 512")]
     [InlineData("b1", 1L << 32, "bad-argument", "Granularity must be power of 2 and at least 512")]
-    public void A_bitmap_that_cannot_be_added_is_refused_in_the_words_of_qemu(string name, long? granularity, string code, string message)
+    public void A_bitmap_that_cannot_be_added_is_refused_in_the_words_of_qemu(
+        string name, long? granularity, string code, string message)
     {
-        var refusal = Decide(Given(new BitmapAdded("b0", 65536, false, true, 0)), new VolumeCommand.AddBitmap(name, granularity, false, true)).Refusal!;
+        var refusal = Decide(Given(new BitmapAdded("b0", 65536, false, true, 0)), new VolumeCommand.AddBitmap(
+            name, granularity, false, true)).Refusal!;
 
         Assert.Equal((code, message), (refusal.Code, refusal.Message));
     }
@@ -26,7 +28,8 @@ public sealed class VolumeDeciderTests
     [Fact]
     public void A_name_of_1024_bytes_is_too_long_and_one_of_1023_is_not()
     {
-        Assert.Equal("bad-argument", Decide(Given(), new VolumeCommand.AddBitmap(new('x', 1024), null, false, true)).Refusal!.Code);
+        Assert.Equal("bad-argument", Decide(
+            Given(), new VolumeCommand.AddBitmap(new('x', 1024), null, false, true)).Refusal!.Code);
         Assert.Null(Decide(Given(), new VolumeCommand.AddBitmap(new('x', 1023), null, false, true)).Refusal);
     }
 
@@ -35,7 +38,8 @@ public sealed class VolumeDeciderTests
     {
         foreach (var command in new VolumeCommand[]
         {
-            new VolumeCommand.RemoveBitmap("zz"), new VolumeCommand.ClearBitmap("zz"), new VolumeCommand.EnableBitmap("zz"), new VolumeCommand.DisableBitmap("zz"),
+            new VolumeCommand.RemoveBitmap("zz"), new VolumeCommand.ClearBitmap(
+                "zz"), new VolumeCommand.EnableBitmap("zz"), new VolumeCommand.DisableBitmap("zz"),
         })
             Assert.Equal(Refusal.NotFound("Dirty bitmap 'zz' not found"), Decide(Given(), command).Refusal);
     }
@@ -72,17 +76,21 @@ public sealed class VolumeDeciderTests
     [InlineData("-x", false)]
     [InlineData("a/b", false)]
     [InlineData("", false)]
-    public void Volume_names_are_also_names_of_files(string name, bool good) => Assert.Equal(good, Names.RefuseVolume(name) is null);
+    public void Volume_names_are_also_names_of_files(string name, bool good) =>
+        Assert.Equal(good, Names.RefuseVolume(name) is null);
 
     [Fact]
     public void Transient_bitmaps_end_with_the_agent_and_persistent_ones_do_not()
     {
-        var state = Given(new BitmapAdded("keep", 65536, false, true, 0), new BitmapAdded("go", 65536, false, false, 0));
+        var state = Given(
+            new BitmapAdded("keep", 65536, false, true, 0), new BitmapAdded("go", 65536, false, false, 0));
 
-        Assert.Equal([new BitmapRemoved("go", "transient", 9)], VolumeDecider.Decide([new VolumeCommand.EndTransientBitmaps()], state, 9, _now).Events);
+        Assert.Equal([new BitmapRemoved("go", "transient", 9)], VolumeDecider.Decide(
+            [new VolumeCommand.EndTransientBitmaps()], state, 9, _now).Events);
     }
 
-    // Method: random writes and commands; naive sets of blocks are the model, and the replay is compared at every LSN cut.
+    // Method: random writes and commands; naive sets of blocks are the model, and the replay is compared at every
+    // LSN cut.
     [Fact]
     public void Replay_equals_a_naive_fold_at_every_cut_of_a_random_history()
     {
@@ -101,18 +109,21 @@ public sealed class VolumeDeciderTests
                 foreach (var (name, (granularity, blocks)) in expected)
                     Assert.Equal(
                         blocks.Order(),
-                        Enumerable.Range(0, (int)replay.Bits(name).BlockCount).Where(b => replay.Bits(name).IsDirty(b)).Select(b => (long)b));
+                        Enumerable.Range(0, (int)replay.Bits(name).BlockCount).Where(
+                            b => replay.Bits(name).IsDirty(b)).Select(b => (long)b));
             }
         }, iter: 25);
     }
 
     private static VolumeState Given(params IVolumeEvent[] events)
     {
-        var state = new VolumeState().Apply(new VolumeCreated("v", Size, "file:/v", "/v", false, "process", "stall", 0), 1, _now);
+        var state = new VolumeState().Apply(
+            new VolumeCreated("v", Size, "file:/v", "/v", false, "process", "stall", 0), 1, _now);
         return events.Aggregate(state, (s, e) => s.Apply(e, s.Event + 1, _now));
     }
 
-    private static Decision Decide(VolumeState state, VolumeCommand command) => VolumeDecider.Decide([command], state, state.LastLsn, _now);
+    private static Decision Decide(VolumeState state, VolumeCommand command) =>
+        VolumeDecider.Decide([command], state, state.LastLsn, _now);
 
     /// <summary>A history and, beside it, what a plain set of blocks makes of it.</summary>
     private sealed class RandomHistory
@@ -130,7 +141,8 @@ public sealed class VolumeDeciderTests
                 var name = $"b{random.Next(3)}";
                 IVolumeEvent? command = (random.Next(5), names.Contains(name)) switch
                 {
-                    (0 or 1, false) => new BitmapAdded(name, 512L << random.Next(9), random.Next(3) == 0, true, LastLsn),
+                    (0 or 1, false) => new BitmapAdded(
+                        name, 512L << random.Next(9), random.Next(3) == 0, true, LastLsn),
                     (0, true) => new BitmapCleared(name, LastLsn),
                     (1, true) => new BitmapDisabled(name, LastLsn),
                     (2, true) => new BitmapEnabled(name, LastLsn),
@@ -175,7 +187,8 @@ public sealed class VolumeDeciderTests
                     case WritesRecorded e:
                         foreach (var w in e.Packed)
                             foreach (var name in w.Lsn <= lsn ? recording : [])
-                                for (var b = w.Offset / model[name].Granularity; b <= (w.End - 1) / model[name].Granularity; b++)
+                                for (var b = w.Offset / model[name].Granularity; b <= (
+                                    w.End - 1) / model[name].Granularity; b++)
                                     model[name].Blocks.Add(b);
                         break;
                 }
@@ -193,7 +206,8 @@ public sealed class VolumeDeciderTests
         private void AddWrites(Random random, long size)
         {
             var writes = Enumerable.Range(1, random.Next(1, 6)).Select(i => new SingleWrite(
-                LastLsn + i, 1_000_000 + LastLsn, WriteKind.Write, random.NextInt64(size - 9000), random.Next(1, 9000), 1)).ToArray();
+                LastLsn + i, 1_000_000 + LastLsn, WriteKind.Write, random.NextInt64(
+                    size - 9000), random.Next(1, 9000), 1)).ToArray();
             LastLsn = writes[^1].Lsn;
             _ = PackedWrites.TryRead(PackedWrites.Encode(writes, [], []), out var packed);
             Add(new WritesRecorded(packed!));

@@ -5,7 +5,8 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.EndToEnd.Tests;
 
 /// <summary>
-/// A client that writes each sector of its own stretch of a volume once, in order, and says so after each reply. It ends
+/// A client that writes each sector of its own stretch of a volume once, in order, and says so after each reply. It
+/// ends
 /// when the server goes away or when it is told to; what it said is what a client may rely on.
 /// </summary>
 internal sealed class AcknowledgedWrites : IDisposable

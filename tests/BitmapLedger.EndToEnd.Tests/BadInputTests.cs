@@ -5,7 +5,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
 
-/// <summary>Bad input names the thing, the value and the way out, exits as the spec says, and changes nothing.</summary>
+/// <summary>Bad input names the thing, the value and the way out, exits as the spec says, and changes
+/// nothing.</summary>
 public sealed class BadInputTests : IAsyncLifetime
 {
     private Ledger _ledger = null!;
@@ -64,7 +65,8 @@ public sealed class BadInputTests : IAsyncLifetime
             var (exitCode, named, command) = row.Data;
             var result = _ledger.Bml([.. command.Split(' '), "--json"]);
 
-            Assert.True(result.ExitCode == exitCode, $"bml {command}: exit {result.ExitCode}, not {exitCode}\n{result.Error}");
+            Assert.True(
+                result.ExitCode == exitCode, $"bml {command}: exit {result.ExitCode}, not {exitCode}\n{result.Error}");
             using var error = JsonDocument.Parse(result.Error.Trim());
             var said = error.RootElement.GetProperty("error");
             // The message is QEMU's where QEMU has one; then the hint names the value.
@@ -75,7 +77,8 @@ public sealed class BadInputTests : IAsyncLifetime
         }
 
         Assert.Equal(before, History());
-        Assert.Equal(["v"], _ledger.Json("volume", "list").GetProperty("volumes").EnumerateArray().Select(v => v.GetProperty("name").GetString()!));
+        Assert.Equal(["v"], _ledger.Json(
+            "volume", "list").GetProperty("volumes").EnumerateArray().Select(v => v.GetProperty("name").GetString()!));
     }
 
     [Fact]
@@ -89,7 +92,9 @@ public sealed class BadInputTests : IAsyncLifetime
         await holder.StandardOutput.ReadLineAsync();
 
         Refuses(1, "missing.img", "volume", "add", "w", "--backend", $"file:{_ledger.Scratch("missing.img")}");
-        Refuses(1, "directory", "volume", "add", "w", "--backend", $"file:{Directory.CreateDirectory(_ledger.Scratch("dir")).FullName}");
+        Refuses(
+            1, "directory", "volume", "add", "w", "--backend",
+            $"file:{Directory.CreateDirectory(_ledger.Scratch("dir")).FullName}");
         Refuses(1, "locked.img", "volume", "add", "w", "--backend", $"file:{image}");
         await holder.StandardInput.WriteLineAsync("quit");
         await holder.WaitForExitAsync();
@@ -116,8 +121,11 @@ public sealed class BadInputTests : IAsyncLifetime
         var port = ((IPEndPoint)taken.LocalEndpoint).Port;
         using var scratch = new ScratchDirectory();
 
-        var http = await Tool.RunAsync(Path.Combine(Repository.Programs, "bml"), ["serve", "--data-dir", scratch["d"], "--http", $"127.0.0.1:{port}"]);
-        var nbd = await Tool.RunAsync(Path.Combine(Repository.Programs, "bml"), ["serve", "--data-dir", scratch["e"], "--http", "127.0.0.1:0", "--nbd", $"nbd://127.0.0.1:{port}"]);
+        var http = await Tool.RunAsync(Path.Combine(
+            Repository.Programs, "bml"), ["serve", "--data-dir", scratch["d"], "--http", $"127.0.0.1:{port}"]);
+        var nbd = await Tool.RunAsync(
+            Path.Combine(Repository.Programs, "bml"),
+            ["serve", "--data-dir", scratch["e"], "--http", "127.0.0.1:0", "--nbd", $"nbd://127.0.0.1:{port}"]);
 
         foreach (var result in new[] { http, nbd })
         {
@@ -125,7 +133,8 @@ public sealed class BadInputTests : IAsyncLifetime
             Assert.Contains($"{port}", result.Error, StringComparison.Ordinal);
         }
 
-        foreach (var pidFile in Directory.GetFiles(scratch.Path, "*.pid", SearchOption.AllDirectories).Where(f => f.Contains("/run/", StringComparison.Ordinal)))
+        foreach (var pidFile in Directory.GetFiles(scratch.Path, "*.pid", SearchOption.AllDirectories).Where(
+            f => f.Contains("/run/", StringComparison.Ordinal)))
             Assert.False(Posix.IsAlive(int.Parse(await File.ReadAllTextAsync(pidFile))), pidFile);
     }
 

@@ -2,7 +2,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
 
-/// <summary>G1: whatever is killed and when, each acknowledged write is in the ledger exactly once, and none is invented.</summary>
+/// <summary>G1: whatever is killed and when, each acknowledged write is in the ledger exactly once, and none is
+/// invented.</summary>
 public sealed class CrashTests
 {
     private const long SectorsPerClient = 1 << 16;
@@ -33,7 +34,8 @@ public sealed class CrashTests
             Assert.All(client.Sectors, s => Assert.Equal(1, recorded.GetValueOrDefault(s)));
         Assert.All(recorded, r => Assert.Equal(1, r.Value));
         // Each client has one request under way when it is cut off: recorded perhaps, answered never.
-        Assert.InRange(recorded.Count, first.Sectors.Count + second.Sectors.Count, first.Sectors.Count + second.Sectors.Count + 2);
+        Assert.InRange(
+            recorded.Count, first.Sectors.Count + second.Sectors.Count, first.Sectors.Count + second.Sectors.Count + 2);
         Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         Assert.Equal(0, ledger.Bml("check").ExitCode);
     }

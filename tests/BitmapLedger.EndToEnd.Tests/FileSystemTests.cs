@@ -3,12 +3,14 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
 
-/// <summary>A real file system on a volume: no block may differ between two instants and not be reported between them.</summary>
+/// <summary>A real file system on a volume: no block may differ between two instants and not be reported between
+/// them.</summary>
 public sealed class FileSystemTests
 {
     private const int Block = 4096;
 
-    // Method: nbdfuse shows the volume as a file, a loop device makes it a disk, ext4 lives on it. The image is copied at
+    // Method: nbdfuse shows the volume as a file, a loop device makes it a disk, ext4 lives on it. The image is
+    // copied at
     // two checkpoints with the file system synced; a compare of the copies is the truth that `bml changed` is held to.
     [Fact]
     public async Task Every_block_that_differs_between_two_checkpoints_is_in_changed()
@@ -34,7 +36,8 @@ public sealed class FileSystemTests
         AssertCovered(Changed(ledger, names[2], names[3]), Differing(ledger.Scratch("c2"), ledger.Scratch("c3")));
         for (var middle = 1; middle < names.Length - 1; middle++)
         {
-            var parts = Changed(ledger, names[middle - 1], names[middle]).Concat(Changed(ledger, names[middle], names[middle + 1]));
+            var parts = Changed(
+                ledger, names[middle - 1], names[middle]).Concat(Changed(ledger, names[middle], names[middle + 1]));
             Assert.Equal(Changed(ledger, names[middle - 1], names[middle + 1]), Extents.Merge(parts));
         }
     }
@@ -50,7 +53,8 @@ public sealed class FileSystemTests
     }
 
     private static void AssertCovered((long Offset, long Length)[] changed, List<long> differing) =>
-        Assert.All(differing, block => Assert.Contains(changed, e => e.Offset <= block && block + Block <= e.Offset + e.Length));
+        Assert.All(differing, block => Assert.Contains(
+            changed, e => e.Offset <= block && block + Block <= e.Offset + e.Length));
 
     private static List<long> Differing(string left, string right)
     {

@@ -31,7 +31,8 @@ public sealed class PointTests : IAsyncLifetime
             var from = random.Next(0, writes + 1);
             var to = random.Next(from, writes + 1);
             var granularity = 512L << random.Next(0, 10);
-            var changed = _ledger.Json("changed", "v", "--from", $"lsn:{from}", "--to", $"lsn:{to}", "--granularity", $"{granularity}");
+            var changed = _ledger.Json(
+                "changed", "v", "--from", $"lsn:{from}", "--to", $"lsn:{to}", "--granularity", $"{granularity}");
             var replay = _ledger.Json("replay", "v", "--at", $"lsn:{to}").GetProperty("bitmaps");
 
             var expected = Extents.Touched(model[from..to], granularity, Size);
@@ -44,7 +45,8 @@ public sealed class PointTests : IAsyncLifetime
 
         for (var checkpoint = 0; checkpoint < writes / every - 1; checkpoint++)
         {
-            var changed = _ledger.Json("changed", "v", "--from", $"checkpoint:c{checkpoint}", "--to", $"checkpoint:c{checkpoint + 1}");
+            var changed = _ledger.Json(
+                "changed", "v", "--from", $"checkpoint:c{checkpoint}", "--to", $"checkpoint:c{checkpoint + 1}");
             var between = model[((checkpoint + 1) * every)..((checkpoint + 2) * every)];
             Assert.Equal(Extents.Touched(between, 65_536, Size), Extents.Of(changed));
         }
@@ -55,7 +57,8 @@ public sealed class PointTests : IAsyncLifetime
     {
         _ledger.Json("volume", "create", "v", "--size", "1M");
         NbdShell.Write(_ledger.Export("v"), [(0, 512), (512, 512), (1024, 512)]);
-        var second = _ledger.Json("blame", "v", "--offset", "512", "--length", "1").GetProperty("writes")[0].GetProperty("time").GetString()!;
+        var second = _ledger.Json(
+            "blame", "v", "--offset", "512", "--length", "1").GetProperty("writes")[0].GetProperty("time").GetString()!;
 
         var upTo = _ledger.Json("changed", "v", "--from", "start", "--to", second, "--granularity", "512");
         var hourAgo = _ledger.Bml("changed", "v", "--from", "-1h", "--json");

@@ -23,7 +23,9 @@ public sealed class EmbeddedClusterTests
             await cluster.StartAsync(CancellationToken.None);
 
             Assert.NotEqual(first, cluster.ProcessId);
-            var answer = Tool.Run("psql", "-h", scratch["d/postgres/run"], "-U", "postgres", "-d", "bitmapledger", "-At", "-c", "show fsync; show listen_addresses").Expect();
+            var answer = Tool.Run(
+                "psql", "-h", scratch["d/postgres/run"], "-U", "postgres", "-d", "bitmapledger", "-At", "-c",
+                "show fsync; show listen_addresses").Expect();
             Assert.Equal("on\n\n", answer.Output);
         }
         finally

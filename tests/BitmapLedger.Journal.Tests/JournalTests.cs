@@ -12,7 +12,8 @@ public sealed class JournalTests
 
     private static readonly Guid _volume = Guid.Parse("0190a000-0000-7000-8000-000000000001");
 
-    // Method: batches of random length, fences, restarts and releases in between; a list is the model of what was acknowledged.
+    // Method: batches of random length, fences, restarts and releases in between; a list is the model of what was
+    // acknowledged.
     [Fact]
     public void What_is_appended_is_read_back_once_and_in_order_over_rollovers_and_restarts()
     {
@@ -89,7 +90,8 @@ public sealed class JournalTests
             var file = scratch["00000001.seg"];
             using (var stream = File.OpenWrite(file))
             {
-                // The name and four records stay whole; the fifth is cut inside what it says (its last bytes are always zero).
+                // The name and four records stay whole; the fifth is cut inside what it says (its last bytes are
+                // always zero).
                 stream.Position = SegmentHeader.Size + 5 * JournalSlot.Size + torn;
                 stream.Write(new byte[JournalSlot.Size - torn]);
             }
@@ -182,7 +184,8 @@ public sealed class JournalTests
     public void Lsns_go_on_above_what_the_ledger_has_even_if_the_journal_was_lost()
     {
         using var scratch = new ScratchDirectory();
-        using var writer = JournalWriter.Open(new(scratch.Path, _volume, 1 << 20, MinLsn: 1234, TimeProvider.System, SmallSegment));
+        using var writer = JournalWriter.Open(
+            new(scratch.Path, _volume, 1 << 20, MinLsn: 1234, TimeProvider.System, SmallSegment));
         writer.Reserve(1, wait: false);
 
         Assert.True(writer.TryAppend([new(WriteKind.Write, 0, 512)], writer.Connect("c"), out var lsn));
@@ -252,17 +255,20 @@ public sealed class JournalTests
     private static JournalWriter Open(ScratchDirectory scratch, long quota = 1 << 20) =>
         JournalWriter.Open(new(scratch.Path, _volume, quota, MinLsn: 0, TimeProvider.System, SmallSegment));
 
-    private static void Append(JournalWriter writer, JournalConnection connection, Random random, List<SingleWrite> model, int? count = null)
+    private static void Append(
+        JournalWriter writer, JournalConnection connection, Random random, List<SingleWrite> model, int? count = null)
     {
         var writes = count ?? random.Next(1, 50);
         Assert.True(writer.Reserve(writes, wait: false));
         AppendReserved(writer, connection, random, model, writes);
     }
 
-    private static void AppendReserved(JournalWriter writer, JournalConnection connection, Random random, List<SingleWrite> model, int writes)
+    private static void AppendReserved(
+        JournalWriter writer, JournalConnection connection, Random random, List<SingleWrite> model, int writes)
     {
         var batch = Enumerable.Range(0, writes)
-            .Select(_ => new WriteRequest((WriteKind)random.Next(1, 4), random.NextInt64(1L << 40), random.NextInt64(1, 1 << 20))).ToArray();
+            .Select(_ => new WriteRequest(
+                (WriteKind)random.Next(1, 4), random.NextInt64(1L << 40), random.NextInt64(1, 1 << 20))).ToArray();
         Assert.True(writer.TryAppend(batch, connection, out var first));
         model.AddRange(batch.Select((b, i) => new SingleWrite(first + i, 0, b.Kind, b.Offset, b.Length, 0)));
     }

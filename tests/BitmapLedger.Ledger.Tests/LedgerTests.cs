@@ -12,14 +12,16 @@ public sealed class LedgerTests(PostgresFixture postgres)
 {
     private static readonly CancellationToken _none = CancellationToken.None;
 
-    // Method: 1,000 random writes with a checkpoint each 50; then pairs of LSNs, of events and of checkpoints against the list.
+    // Method: 1,000 random writes with a checkpoint each 50; then pairs of LSNs, of events and of checkpoints
+    // against the list.
     [Fact]
     public async Task Changed_and_replay_equal_a_naive_model_for_every_pair_tried()
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
         await ledger.CommandAsync(lsn => new BitmapAdded("b0", 4096, false, true, lsn));
         var random = new Random(1);
-        var writes = Enumerable.Range(0, 1000).Select(_ => (Offset: random.NextInt64(TestLedger.Size - 9000), Length: random.NextInt64(1, 9000))).ToArray();
+        var writes = Enumerable.Range(0, 1000).Select(
+            _ => (Offset: random.NextInt64(TestLedger.Size - 9000), Length: random.NextInt64(1, 9000))).ToArray();
         List<long> checkpoints = [];
         foreach (var (chunk, i) in writes.Chunk(50).Select((c, i) => (c, i)))
         {
@@ -42,9 +44,12 @@ public sealed class LedgerTests(PostgresFixture postgres)
         for (var a = 0; a < checkpoints.Count; a++)
             for (var b = a; b < checkpoints.Count; b += 5)
             {
-                var named = await ledger.Queries.ChangedAsync("v", $"checkpoint:c{a}", $"checkpoint:c{b}", 512, null, _none);
-                var numbered = await ledger.Queries.ChangedAsync("v", $"event:{checkpoints[a]}", $"event:{checkpoints[b]}", 512, null, _none);
-                Assert.Equal(Extents.Touched(writes[((a + 1) * 50)..((b + 1) * 50)], 512, TestLedger.Size), Pairs(named.Extents!));
+                var named = await ledger.Queries.ChangedAsync(
+                    "v", $"checkpoint:c{a}", $"checkpoint:c{b}", 512, null, _none);
+                var numbered = await ledger.Queries.ChangedAsync(
+                    "v", $"event:{checkpoints[a]}", $"event:{checkpoints[b]}", 512, null, _none);
+                Assert.Equal(Extents.Touched(
+                    writes[((a + 1) * 50)..((b + 1) * 50)], 512, TestLedger.Size), Pairs(named.Extents!));
                 Assert.Equal(named.Extents, numbered.Extents);
             }
     }
@@ -87,12 +92,14 @@ public sealed class LedgerTests(PostgresFixture postgres)
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
         _ = PackedWrites.TryRead(PackedWrites.Encode([new(1, 5, WriteKind.Write, 0, 512, 1)], [], []), out var packed);
-        StreamAppend append = new(ledger.VolumeId, 1, [new(new WritesRecorded(packed!), DateTimeOffset.UnixEpoch.AddYears(55))]);
+        StreamAppend append = new(
+            ledger.VolumeId, 1, [new(new WritesRecorded(packed!), DateTimeOffset.UnixEpoch.AddYears(55))]);
 
         await ledger.Streams.AppendAsync([append], null, null, _none);
         await ledger.Streams.AppendAsync([append], null, null, _none);
 
-        Assert.Equal((2, 1), ((await ledger.Streams.LoadAsync(ledger.VolumeId, _none))! is var s ? (s.Event, s.LastLsn) : default));
+        Assert.Equal((2, 1), (
+            (await ledger.Streams.LoadAsync(ledger.VolumeId, _none))! is var s ? (s.Event, s.LastLsn) : default));
     }
 
     [Fact]
@@ -146,7 +153,8 @@ public sealed class LedgerTests(PostgresFixture postgres)
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
 
-        var refusal = await Assert.ThrowsAsync<LedgerException>(() => ledger.Queries.ReplayAsync("v", point, null, null, _none));
+        var refusal = await Assert.ThrowsAsync<LedgerException>(
+            () => ledger.Queries.ReplayAsync("v", point, null, null, _none));
 
         Assert.Equal(code, refusal.Code);
         Assert.Contains(point[(point.LastIndexOf(':') is var colon and >= 0 && code == ErrorCode.NotFound ? colon + 1 : 0)..].Split('/')[0], refusal.Message, StringComparison.Ordinal);
@@ -182,5 +190,6 @@ public sealed class LedgerTests(PostgresFixture postgres)
             new LedgerSchema(ledger.Store, ledger.Source).Dump());
     }
 
-    private static (long, long)[] Pairs(IReadOnlyList<ExtentAnswer> extents) => [.. extents.Select(e => (e.Offset, e.Length))];
+    private static (long, long)[] Pairs(IReadOnlyList<ExtentAnswer> extents) =>
+        [.. extents.Select(e => (e.Offset, e.Length))];
 }

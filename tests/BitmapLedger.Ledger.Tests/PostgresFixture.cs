@@ -8,7 +8,8 @@ using Testcontainers.PostgreSql;
 namespace BitmapLedger.Ledger.Tests;
 
 /// <summary>
-/// A real PostgreSQL: the one that BITMAPLEDGER_TEST_DATABASE names, a container where BITMAPLEDGER_TEST_CONTAINERS is set,
+/// A real PostgreSQL: the one that BITMAPLEDGER_TEST_DATABASE names, a container where BITMAPLEDGER_TEST_CONTAINERS
+/// is set,
 /// else a cluster made by the code that <c>bml serve</c> makes its own with.
 /// </summary>
 public sealed class PostgresFixture : IAsyncLifetime

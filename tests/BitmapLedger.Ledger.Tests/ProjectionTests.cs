@@ -16,7 +16,8 @@ public sealed class ProjectionTests(PostgresFixture postgres)
         await ledger.CommandAsync(lsn => new BitmapAdded("b0", 4096, false, true, lsn));
         for (var i = 0; i < 30; i++)
         {
-            ledger.Write([.. Enumerable.Range(0, 40).Select(_ => (random.NextInt64(TestLedger.Size - 9000), random.NextInt64(1, 9000)))]);
+            ledger.Write([.. Enumerable.Range(
+                0, 40).Select(_ => (random.NextInt64(TestLedger.Size - 9000), random.NextInt64(1, 9000)))]);
             var name = $"b{i}";
             await ledger.CommandAsync(lsn => (i % 4) switch
             {
@@ -32,10 +33,12 @@ public sealed class ProjectionTests(PostgresFixture postgres)
         await daemon.WaitForNonStaleData(TimeSpan.FromSeconds(30));
         var projected = await DigestsAsync(ledger);
         await daemon.StopAllAsync();
-        await daemon.RebuildProjectionAsync(BitmapBits.ProjectionName, TimeSpan.FromSeconds(30), CancellationToken.None);
+        await daemon.RebuildProjectionAsync(
+            BitmapBits.ProjectionName, TimeSpan.FromSeconds(30), CancellationToken.None);
         var rebuilt = await DigestsAsync(ledger);
 
-        using var replay = await ledger.Reader.ReplayAsync(ledger.VolumeId, new Position(long.MaxValue, long.MaxValue, default), CancellationToken.None);
+        using var replay = await ledger.Reader.ReplayAsync(
+            ledger.VolumeId, new Position(long.MaxValue, long.MaxValue, default), CancellationToken.None);
         Assert.Equal(Digests(replay), projected);
         Assert.Equal(projected, rebuilt);
         Assert.Equal(9, projected.Length);

@@ -13,7 +13,8 @@ using Npgsql;
 
 namespace BitmapLedger.Ledger.Tests;
 
-/// <summary>The ledger on a database of its own, with a real journal beside it and no Agent: the shipper reads files.</summary>
+/// <summary>The ledger on a database of its own, with a real journal beside it and no Agent: the shipper reads
+/// files.</summary>
 internal sealed class TestLedger : IAsyncDisposable
 {
     private readonly ScratchDirectory _scratch = new();
@@ -27,7 +28,8 @@ internal sealed class TestLedger : IAsyncDisposable
         Shipper = NewShipper();
         Reader = new(Store);
         Points = new(Reader, Streams, new Lanes(), Shipper, TimeProvider.System);
-        Journal = JournalWriter.Open(new(Settings.Journal(VolumeId), VolumeId, 1L << 30, 0, TimeProvider.System, SegmentBytes: 64 << 10));
+        Journal = JournalWriter.Open(
+            new(Settings.Journal(VolumeId), VolumeId, 1L << 30, 0, TimeProvider.System, SegmentBytes: 64 << 10));
         Connection = Journal.Connect("unix:pid=1,uid=0");
     }
 
@@ -69,7 +71,8 @@ internal sealed class TestLedger : IAsyncDisposable
     public async Task AppendAsync(long expectedEvent, params IVolumeEvent[] events)
     {
         var time = Contracts.Points.Timestamps.FromMicroseconds(Journal.NowMicroseconds());
-        await Streams.AppendAsync([new(VolumeId, expectedEvent, [.. events.Select(e => new TimedEvent(e, time))])], null, null, CancellationToken.None);
+        await Streams.AppendAsync([new(VolumeId, expectedEvent, [.. events.Select(
+            e => new TimedEvent(e, time))])], null, null, CancellationToken.None);
         Shipper.Forget(VolumeId);
     }
 
@@ -84,7 +87,8 @@ internal sealed class TestLedger : IAsyncDisposable
     public void Write(params (long Offset, long Length)[] writes)
     {
         Assert.True(Journal.Reserve(writes.Length, wait: false));
-        Assert.True(Journal.TryAppend([.. writes.Select(w => new WriteRequest(WriteKind.Write, w.Offset, w.Length))], Connection, out _));
+        Assert.True(Journal.TryAppend(
+            [.. writes.Select(w => new WriteRequest(WriteKind.Write, w.Offset, w.Length))], Connection, out _));
     }
 
     public async ValueTask DisposeAsync()

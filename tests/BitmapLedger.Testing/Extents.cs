@@ -5,8 +5,10 @@ namespace BitmapLedger.Testing;
 /// <summary>Half-open stretches of bytes as tests compare them: ascending, merged.</summary>
 public static class Extents
 {
-    /// <summary>The blocks that <paramref name="writes"/> touch, clipped to <paramref name="size"/>; a naive model.</summary>
-    public static (long Offset, long Length)[] Touched(IEnumerable<(long Offset, long Length)> writes, long granularity, long size)
+    /// <summary>The blocks that <paramref name="writes"/> touch, clipped to <paramref name="size"/>; a naive
+    /// model.</summary>
+    public static (
+        long Offset, long Length)[] Touched(IEnumerable<(long Offset, long Length)> writes, long granularity, long size)
     {
         SortedSet<long> blocks = [];
         foreach (var (offset, length) in writes)

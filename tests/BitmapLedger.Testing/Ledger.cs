@@ -22,7 +22,8 @@ public sealed class Ledger : IAsyncDisposable
     public string ReadyLine { get; private set; } = "";
 
     /// <summary>HTTP over TCP, as the ready line says.</summary>
-    public Uri Http => new(ReadyLine.Split(' ').Single(w => w.StartsWith("http=", StringComparison.Ordinal))["http=".Length..]);
+    public Uri Http => new(
+        ReadyLine.Split(' ').Single(w => w.StartsWith("http=", StringComparison.Ordinal))["http=".Length..]);
 
     public string NbdSocket => Path.Combine(DataDirectory, "run", "nbd.sock");
 
@@ -30,19 +31,20 @@ public sealed class Ledger : IAsyncDisposable
 
     public int ServePid => _serve?.Id ?? throw new InvalidOperationException("Not started.");
 
-    public int Pid(string part) => int.Parse(File.ReadAllText(Path.Combine(DataDirectory, "run", part + ".pid")).Trim());
+    public int Pid(string part) =>
+        int.Parse(File.ReadAllText(Path.Combine(DataDirectory, "run", part + ".pid")).Trim());
 
     public static async Task<Ledger> StartAsync(params IEnumerable<string> arguments)
     {
         var ledger = new Ledger();
         try
         {
-            await ledger.ServeAsync(arguments).ConfigureAwait(false);
+            await ledger.ServeAsync(arguments);
             return ledger;
         }
         catch
         {
-            await ledger.DisposeAsync().ConfigureAwait(false);
+            await ledger.DisposeAsync();
             throw;
         }
     }
@@ -57,7 +59,7 @@ public sealed class Ledger : IAsyncDisposable
         string? ready = null;
         try
         {
-            ready = await _serve.StandardOutput.ReadLineAsync(limit.Token).ConfigureAwait(false);
+            ready = await _serve.StandardOutput.ReadLineAsync(limit.Token);
         }
         catch (OperationCanceledException)
         {
@@ -66,10 +68,11 @@ public sealed class Ledger : IAsyncDisposable
 
         ReadyLine = ready is not null && ready.StartsWith("ready ", StringComparison.Ordinal)
             ? ready
-            : throw new InvalidOperationException($"bml serve said '{ready}'\n{await complaints.ConfigureAwait(false)}\n{Logs()}");
+            : throw new InvalidOperationException($"bml serve said '{ready}'\n{await complaints}\n{Logs()}");
     }
 
-    public ToolResult Bml(params IEnumerable<string> arguments) => Tool.Run(Program, [.. arguments, "--data-dir", DataDirectory]);
+    public ToolResult Bml(params IEnumerable<string> arguments) =>
+        Tool.Run(Program, [.. arguments, "--data-dir", DataDirectory]);
 
     public JsonElement Json(params IEnumerable<string> arguments)
     {
@@ -86,7 +89,7 @@ public sealed class Ledger : IAsyncDisposable
         if (!_serve.HasExited)
             Posix.Signal(_serve.Id, Posix.SigTerm);
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        await _serve.WaitForExitAsync(limit.Token).ConfigureAwait(false);
+        await _serve.WaitForExitAsync(limit.Token);
         _serve.Dispose();
         _serve = null;
     }
@@ -102,14 +105,15 @@ public sealed class Ledger : IAsyncDisposable
     {
         try
         {
-            await StopAsync().ConfigureAwait(false);
+            await StopAsync();
         }
         catch (OperationCanceledException)
         {
             Kill("serve");
         }
 
-        foreach (var part in new[] { "server", "agent", "postgres" }.Where(p => File.Exists(Path.Combine(DataDirectory, "run", p + ".pid"))))
+        foreach (var part in new[] { "server", "agent", "postgres" }.Where(
+            p => File.Exists(Path.Combine(DataDirectory, "run", p + ".pid"))))
         {
             if (Posix.IsAlive(Pid(part)))
                 Kill(part);

@@ -1,6 +1,7 @@
 namespace BitmapLedger.Testing;
 
-/// <summary>A private directory that goes when the test goes. Its path is short: sockets in it must fit into 107 bytes.</summary>
+/// <summary>A private directory that goes when the test goes. Its path is short: sockets in it must fit into 107
+/// bytes.</summary>
 public sealed class ScratchDirectory : IDisposable
 {
     public ScratchDirectory()

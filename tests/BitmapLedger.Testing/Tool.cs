@@ -22,7 +22,8 @@ public sealed record ToolResult(string Command, int ExitCode, string Output, str
 /// <summary>Runs a real program to its end, within a time limit.</summary>
 public static class Tool
 {
-    /// <summary>Longer than any single command of the tests takes on two busy cores; a hang is a failure, not a wait.</summary>
+    /// <summary>Longer than any single command of the tests takes on two busy cores; a hang is a failure, not a
+    /// wait.</summary>
     private static readonly TimeSpan _limit = TimeSpan.FromMinutes(3);
 
     public static ToolResult Run(string program, params IEnumerable<string> arguments) =>
@@ -40,19 +41,19 @@ public static class Tool
         {
             if (input is not null)
             {
-                await process.StandardInput.WriteAsync(input.AsMemory(), timeout.Token).ConfigureAwait(false);
+                await process.StandardInput.WriteAsync(input.AsMemory(), timeout.Token);
                 process.StandardInput.Close();
             }
 
-            await process.WaitForExitAsync(timeout.Token).ConfigureAwait(false);
+            await process.WaitForExitAsync(timeout.Token);
         }
         catch (OperationCanceledException late)
         {
             process.Kill(entireProcessTree: true);
-            throw new TimeoutException($"{command} did not end.\n{await output.ConfigureAwait(false)}\n{await error.ConfigureAwait(false)}", late);
+            throw new TimeoutException($"{command} did not end.\n{await output}\n{await error}", late);
         }
 
-        return new(command, process.ExitCode, await output.ConfigureAwait(false), await error.ConfigureAwait(false));
+        return new(command, process.ExitCode, await output, await error);
     }
 
     /// <summary>Starts a program with its output piped; the caller ends it.</summary>

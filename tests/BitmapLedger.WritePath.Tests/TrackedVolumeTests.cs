@@ -14,7 +14,8 @@ public sealed class TrackedVolumeTests
     private const long Size = 1_000_448;
     private static readonly Guid _id = Guid.Parse("0190a000-0000-7000-8000-000000000002");
 
-    // Method: random writes, rotations and table changes; sets of dirty blocks are the model of three bitmaps, and the digests
+    // Method: random writes, rotations and table changes; sets of dirty blocks are the model of three bitmaps, and
+    // the digests
     // at each fence and the extents over NBD must follow it.
     [Fact]
     public void Bitmaps_follow_a_naive_model_through_rotations_and_settlements()
@@ -26,7 +27,8 @@ public sealed class TrackedVolumeTests
             var volume = Volume(volumes);
             using var writer = volume.Connect("test")!;
             var random = new Random(seed);
-            var model = new Dictionary<string, (long Granularity, bool Recording, HashSet<long> Blocks)>(StringComparer.Ordinal);
+            var model = new Dictionary<string, (
+                long Granularity, bool Recording, HashSet<long> Blocks)>(StringComparer.Ordinal);
             Settle(volumes, model, _ => { });
             for (var step = 0; step < 40; step++)
             {
@@ -34,7 +36,8 @@ public sealed class TrackedVolumeTests
                 switch (random.Next(7))
                 {
                     case 0 when !model.ContainsKey(name):
-                        Settle(volumes, model, m => m[name] = (512L << random.Next(9), random.Next(4) > 0, []), added: name);
+                        Settle(volumes, model, m => m[name] = (
+                            512L << random.Next(9), random.Next(4) > 0, []), added: name);
                         break;
                     case 1 when model.ContainsKey(name):
                         Settle(volumes, model, m => m[name] = m[name] with { Blocks = [] }, cleared: name);
@@ -83,7 +86,8 @@ public sealed class TrackedVolumeTests
         var count = reader.Read(0, writes);
         Assert.Equal(volume.Status().LastLsn, count);
         // The live map of each interval holds exactly the blocks of the writes whose LSNs lie in it.
-        Assert.All(fences.Zip(fences.Skip(1)), p => Assert.True(p.First.Lsn <= p.Second.Lsn && p.First.TimeMicroseconds <= p.Second.TimeMicroseconds));
+        Assert.All(fences.Zip(fences.Skip(1)), p => Assert.True(
+            p.First.Lsn <= p.Second.Lsn && p.First.TimeMicroseconds <= p.Second.TimeMicroseconds));
         Assert.All(writes[..count], w => Assert.True(fences.TrueForAll(f => f.Lsn < w.Lsn == w.TimeMicroseconds >= f.TimeMicroseconds || w.TimeMicroseconds == f.TimeMicroseconds)));
     }
 
@@ -187,7 +191,8 @@ public sealed class TrackedVolumeTests
         Assert.Equal(0, batch[0].Errno);
     }
 
-    private static void Write(VolumeWriter writer, Random random, Dictionary<string, (long Granularity, bool Recording, HashSet<long> Blocks)> model)
+    private static void Write(VolumeWriter writer, Random random, Dictionary<string, (
+        long Granularity, bool Recording, HashSet<long> Blocks)> model)
     {
         var length = random.Next(1, 20_000);
         var offset = random.NextInt64(0, Size - length + 1);
@@ -197,15 +202,19 @@ public sealed class TrackedVolumeTests
                 blocks.Add(block);
     }
 
-    /// <summary>Rotates, changes the table as the model changes, and compares the digests at the fence on the way.</summary>
+    /// <summary>Rotates, changes the table as the model changes, and compares the digests at the fence on the
+    /// way.</summary>
     private static void Settle(
         VolumeSet volumes, Dictionary<string, (long Granularity, bool Recording, HashSet<long> Blocks)> model,
-        Action<Dictionary<string, (long Granularity, bool Recording, HashSet<long> Blocks)>> change, string? added = null, string? cleared = null)
+        Action<Dictionary<string, (
+            long Granularity, bool Recording,
+            HashSet<long> Blocks)>> change, string? added = null, string? cleared = null)
     {
         var fence = ((Rotated)volumes.Handle(new Rotate([new(_id, 512)]))).Fences[0];
         var digests = ((Digests)volumes.Handle(new Digest(_id, fence.Number))).Bitmaps;
         Assert.Equal(
-            model.Select(m => (m.Key, m.Value.Blocks.Count * m.Value.Granularity)).Order(), digests.Select(d => (d.Name, d.Count)).Order());
+            model.Select(m => (m.Key, m.Value.Blocks.Count * m.Value.Granularity)).Order(), digests.Select(
+                d => (d.Name, d.Count)).Order());
         change(model);
         var table = model.Select(m => new BitmapSource(
             m.Key, m.Value.Granularity, m.Value.Recording, m.Key == added || m.Key == cleared ? [] : [m.Key], File: null));
@@ -222,6 +231,7 @@ public sealed class TrackedVolumeTests
         Assert.True(found.TryDescribe(0, Size, NbdLimits.ExtentsMax, extents));
         Assert.Equal(Size, extents.Sum(e => e.Length));
         var at = 0L;
-        return [.. extents.Select(e => (Offset: (at += e.Length) - e.Length, e.Length, e.Flags)).Where(e => e.Flags == 1).Select(e => (e.Offset, e.Length))];
+        return [.. extents.Select(e => (Offset: (at += e.Length) - e.Length, e.Length, e.Flags)).Where(
+            e => e.Flags == 1).Select(e => (e.Offset, e.Length))];
     }
 }

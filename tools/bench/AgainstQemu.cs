@@ -2,14 +2,15 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
-/// <summary>4 KiB random writes with one dirty bitmap: ours and qemu-storage-daemon's in turn, on files beside each other.</summary>
+/// <summary>4 KiB random writes with one dirty bitmap: ours and qemu-storage-daemon's in turn, on files beside each
+/// other.</summary>
 internal static class AgainstQemu
 {
     private const long Size = 1L << 30;
 
     public static async Task<string> RunAsync(int depth, int rounds, int seconds)
     {
-        await using var ledger = await Ledger.StartAsync().ConfigureAwait(false);
+        await using var ledger = await Ledger.StartAsync();
         ledger.Json("volume", "create", "v", "--size", $"{Size}");
         ledger.Json("bitmap", "add", "v", "b0");
         using var qemu = new QemuStorageDaemon(ledger.Scratch("qemu"), Size);
@@ -17,13 +18,13 @@ internal static class AgainstQemu
         qemu.Export("n0", "b0");
         // Both files get their blocks before anything is measured, so that neither pays for allocation.
         foreach (var uri in new[] { ledger.Export("v"), qemu.Uri("n0") })
-            Tool.Run("nbdcopy", "--allocated", await FullImageAsync(ledger).ConfigureAwait(false), uri).Expect();
+            Tool.Run("nbdcopy", "--allocated", await FullImageAsync(ledger), uri).Expect();
 
         List<double> ours = [], theirs = [];
         for (var round = 0; round < rounds; round++)
         {
-            ours.Add((await Fio.RandomWritesAsync(ledger.Export("v"), depth, seconds, round).ConfigureAwait(false)).PerSecond);
-            theirs.Add((await Fio.RandomWritesAsync(qemu.Uri("n0"), depth, seconds, round).ConfigureAwait(false)).PerSecond);
+            ours.Add((await Fio.RandomWritesAsync(ledger.Export("v"), depth, seconds, round)).PerSecond);
+            theirs.Add((await Fio.RandomWritesAsync(qemu.Uri("n0"), depth, seconds, round)).PerSecond);
         }
 
         var ratio = Median.Of(ours.Zip(theirs, (o, t) => o / t));
@@ -36,7 +37,7 @@ internal static class AgainstQemu
     {
         var image = ledger.Scratch("full.img");
         if (!File.Exists(image))
-            (await Tool.RunAsync("dd", ["if=/dev/urandom", $"of={image}", "bs=1M", $"count={Size >> 20}"]).ConfigureAwait(false)).Expect();
+            (await Tool.RunAsync("dd", ["if=/dev/urandom", $"of={image}", "bs=1M", $"count={Size >> 20}"])).Expect();
         return image;
     }
 }

@@ -3,19 +3,20 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
-/// <summary>From typing <c>bml serve</c> on a stopped ledger to its ready line, and how long a client verb takes.</summary>
+/// <summary>From typing <c>bml serve</c> on a stopped ledger to its ready line, and how long a client verb
+/// takes.</summary>
 internal static class ColdStart
 {
     public static async Task<string> RunAsync(int rounds)
     {
-        await using var ledger = await Ledger.StartAsync().ConfigureAwait(false);
+        await using var ledger = await Ledger.StartAsync();
         ledger.Json("volume", "create", "v", "--size", "1G");
         List<double> starts = [], verbs = [];
         for (var round = 0; round < rounds; round++)
         {
-            await ledger.StopAsync().ConfigureAwait(false);
+            await ledger.StopAsync();
             var clock = Stopwatch.StartNew();
-            await ledger.ServeAsync().ConfigureAwait(false);
+            await ledger.ServeAsync();
             starts.Add(clock.Elapsed.TotalSeconds);
             clock.Restart();
             ledger.Json("volume", "list");

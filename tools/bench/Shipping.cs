@@ -4,7 +4,8 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Bench;
 
 /// <summary>
-/// How fast a backlog of single writes becomes events, and what a write takes in PostgreSQL. The server is stopped while
+/// How fast a backlog of single writes becomes events, and what a write takes in PostgreSQL. The server is stopped
+/// while
 /// the writes are made, so that shipping alone is measured.
 /// </summary>
 internal static class Shipping
@@ -13,24 +14,24 @@ internal static class Shipping
 
     public static async Task<IEnumerable<string>> RunAsync(int rounds)
     {
-        await using var ledger = await Ledger.StartAsync().ConfigureAwait(false);
+        await using var ledger = await Ledger.StartAsync();
         ledger.Json("volume", "create", "v", "--size", "1T");
-        var before = await DatabaseBytesAsync(ledger).ConfigureAwait(false);
+        var before = await DatabaseBytesAsync(ledger);
         List<double> perSecond = [];
         var total = 0L;
         for (var round = 0; round < rounds; round++)
         {
             Posix.Signal(ledger.Pid("server"), Posix.SigStop);
-            var (_, count) = await Fio.RandomWritesAsync(ledger.Export("v"), 32, FioSeconds, round).ConfigureAwait(false);
+            var (_, count) = await Fio.RandomWritesAsync(ledger.Export("v"), 32, FioSeconds, round);
             total += count;
             var catchingUp = Stopwatch.StartNew();
             Posix.Signal(ledger.Pid("server"), Posix.SigCont);
             while (Shipped(ledger) < total)
-                await Task.Delay(10).ConfigureAwait(false);
+                await Task.Delay(10);
             perSecond.Add(count / catchingUp.Elapsed.TotalSeconds);
         }
 
-        var bytes = (await DatabaseBytesAsync(ledger).ConfigureAwait(false) - before) / (double)total;
+        var bytes = (await DatabaseBytesAsync(ledger) - before) / (double)total;
         return
         [
             $"| writes shipped to PostgreSQL a second, random 4 KiB over 1 TiB | {Median.Of(perSecond).Show("N0")} | – | – | – |",
@@ -48,7 +49,7 @@ internal static class Shipping
             "-h", Path.Combine(ledger.DataDirectory, "postgres", "run"), "-U", "postgres", "-d", "bitmapledger", "-At",
             "-c", "select sum(pg_total_relation_size(c.oid)) from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                 + "where n.nspname = 'bitmapledger' and c.relkind in ('r', 'p')",
-        ]).ConfigureAwait(false);
+        ]);
         return long.Parse(answer.Expect().Output.Trim());
     }
 }

@@ -105,7 +105,8 @@ public static class BitmapCodec
         return position == body.Length;
     }
 
-    private static bool TryReadEntry(ReadOnlySpan<byte> body, ref int position, out ulong gap, out byte form, out ulong length)
+    private static bool TryReadEntry(
+        ReadOnlySpan<byte> body, ref int position, out ulong gap, out byte form, out ulong length)
     {
         form = 0;
         length = 0;

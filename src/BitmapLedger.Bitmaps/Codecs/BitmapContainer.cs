@@ -100,7 +100,8 @@ internal static class BitmapContainer
         return BitmapForm.Raw;
     }
 
-    private static bool TryReadRuns(ReadOnlySpan<byte> source, BitmapForm form, NativeBitmap map, long first, long blocks)
+    private static bool TryReadRuns(
+        ReadOnlySpan<byte> source, BitmapForm form, NativeBitmap map, long first, long blocks)
     {
         var at = 0L;
         for (var position = 0; position < source.Length;)

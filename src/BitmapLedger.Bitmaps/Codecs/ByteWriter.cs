@@ -28,7 +28,8 @@ internal sealed class ByteWriter(int capacity)
         _buffer.Advance(sizeof(long));
     }
 
-    public void Varint(ulong value) => _buffer.Advance(Codecs.Varint.Write(_buffer.GetSpan(Codecs.Varint.BytesMax), value));
+    public void Varint(ulong value) =>
+        _buffer.Advance(Codecs.Varint.Write(_buffer.GetSpan(Codecs.Varint.BytesMax), value));
 
     public byte[] CloseWithChecksum()
     {

@@ -16,7 +16,8 @@ internal static class Varint
 
     public static int Size(ulong value) => (70 - System.Numerics.BitOperations.LeadingZeroCount(value | 1)) / 7;
 
-    /// <summary>Reads one value and moves <paramref name="position"/> behind it; false when it is cut off or over 64 bits.</summary>
+    /// <summary>Reads one value and moves <paramref name="position"/> behind it; false when it is cut off or over 64
+    /// bits.</summary>
     public static bool TryRead(ReadOnlySpan<byte> source, ref int position, out ulong value)
     {
         value = 0;

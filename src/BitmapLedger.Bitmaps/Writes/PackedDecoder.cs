@@ -53,7 +53,8 @@ internal static class PackedDecoder
 
         return check.HaveSurplus || !check.EndedBefore(columns, body.Length)
             ? null
-            : new((int)count, shift, firstLsn, lastLsn, firstTime, write.TimeMicroseconds, total, names, voids, columns);
+            : new(
+                (int)count, shift, firstLsn, lastLsn, firstTime, write.TimeMicroseconds, total, names, voids, columns);
     }
 
     private static List<ConnectionName>? Names(ReadOnlySpan<byte> body, ref int position)

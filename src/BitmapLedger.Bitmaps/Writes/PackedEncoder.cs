@@ -11,7 +11,8 @@ internal static class PackedEncoder
         ReadOnlySpan<SingleWrite> writes, IReadOnlyList<ConnectionName> connections, IReadOnlyList<LsnRange> voids)
     {
         if (writes.Length > PackedWrites.WritesMax)
-            throw new ArgumentException($"{writes.Length} writes do not fit into one block of {PackedWrites.WritesMax}.");
+            throw new ArgumentException(
+                $"{writes.Length} writes do not fit into one block of {PackedWrites.WritesMax}.");
         if (writes.Length == 0 && voids.Count == 0)
             throw new ArgumentException("A block holds a write or a void.");
 

@@ -40,7 +40,8 @@ internal static class WriteColumn
         }
     }
 
-    /// <summary>Reads where a column lies and moves <paramref name="position"/> behind it; its values are not looked at.</summary>
+    /// <summary>Reads where a column lies and moves <paramref name="position"/> behind it; its values are not looked
+    /// at.</summary>
     public static bool TryReadHeader(ReadOnlySpan<byte> source, ref int position, out Cursor column)
     {
         column = default;
@@ -91,7 +92,8 @@ internal static class WriteColumn
             return true;
         }
 
-        /// <summary>True when a run has values left that nobody asked for: the column is longer than the block.</summary>
+        /// <summary>True when a run has values left that nobody asked for: the column is longer than the
+        /// block.</summary>
         public readonly bool HasSurplus => _left > 0;
     }
 }

@@ -24,7 +24,8 @@ internal struct WriteColumns
             && WriteColumn.TryReadHeader(source, ref position, out columns._connections);
     }
 
-    /// <summary>Where each column ended; a column that did not end where the next begins was not what was written.</summary>
+    /// <summary>Where each column ended; a column that did not end where the next begins was not what was
+    /// written.</summary>
     public readonly bool EndedBefore(WriteColumns starts, int end) =>
         _times.Position <= starts._offsets.Position && _offsets.Position <= starts._lengths.Position
         && _lengths.Position <= starts._kinds.Position && _kinds.Position <= starts._connections.Position

@@ -12,7 +12,8 @@ internal static class DemoVerb
     public static Command Build()
     {
         var keep = Arguments.Flag("--keep", "Leaves it running");
-        var verb = new Command("demo", "A tour: writes, a checkpoint, a kill -9, and what the ledger knows afterwards") { keep };
+        var verb = new Command(
+            "demo", "A tour: writes, a checkpoint, a kill -9, and what the ledger knows afterwards") { keep };
         verb.SetAction((parsed, cancellation) => new Tour(parsed.GetValue(keep), cancellation).RunAsync());
         return verb;
     }
@@ -20,7 +21,8 @@ internal static class DemoVerb
     private sealed class Tour(bool keep, CancellationToken cancellation)
     {
         private static readonly string _self = Environment.ProcessPath ?? "bml";
-        private readonly DataDirectory _directory = DataDirectory.At(Directory.CreateTempSubdirectory("bml-demo-").FullName);
+        private readonly DataDirectory _directory = DataDirectory.At(
+            Directory.CreateTempSubdirectory("bml-demo-").FullName);
 
         private string Disk => $"nbd+unix:///disk?socket={_directory.NbdSocket}";
 
@@ -64,7 +66,8 @@ internal static class DemoVerb
 
         private async Task KillWhileWritingAsync()
         {
-            using var writer = Start("qemu-io", ["-f", "raw", .. Enumerable.Range(0, 4000).SelectMany(i => new[] { "-c", $"write -q {128 + i % 100}M 64k" }), Disk], quiet: true);
+            using var writer = Start("qemu-io", ["-f", "raw", .. Enumerable.Range(
+                0, 4000).SelectMany(i => new[] { "-c", $"write -q {128 + i % 100}M 64k" }), Disk], quiet: true);
             await Task.Delay(TimeSpan.FromMilliseconds(200), cancellation);
             var agent = int.Parse(File.ReadAllText(_directory.PidFile("agent")).Trim(), CultureInfo.InvariantCulture);
             Say($"$ kill -9 {agent}");
@@ -72,7 +75,8 @@ internal static class DemoVerb
             await writer.WaitForExitAsync(cancellation);
             for (var attempt = 0; attempt < 200; attempt++)
             {
-                using var probe = Start(_self, ["volume", "show", "disk", "--json", "--data-dir", _directory.Path], quiet: true);
+                using var probe = Start(
+                    _self, ["volume", "show", "disk", "--json", "--data-dir", _directory.Path], quiet: true);
                 var answer = await probe.StandardOutput.ReadToEndAsync(cancellation);
                 if (answer.Contains("\"state\":\"serving\"", StringComparison.Ordinal))
                     return;
@@ -84,10 +88,13 @@ internal static class DemoVerb
 
         private async Task<Process> ServeAsync()
         {
-            var serve = Start(_self, ["serve", "--quiet", "--data-dir", _directory.Path, "--http", "127.0.0.1:0"], quiet: true);
+            var serve = Start(
+                _self, ["serve", "--quiet", "--data-dir", _directory.Path, "--http", "127.0.0.1:0"], quiet: true);
             var ready = await serve.StandardOutput.ReadLineAsync(cancellation);
             if (ready is null)
-                throw new CliException(ErrorCode.Failed, $"bml serve did not start: {await serve.StandardError.ReadToEndAsync(cancellation)}");
+                throw new CliException(
+                    ErrorCode.Failed,
+                    $"bml serve did not start: {await serve.StandardError.ReadToEndAsync(cancellation)}");
             Console.Out.WriteLine(ready);
             return serve;
         }
@@ -118,7 +125,8 @@ internal static class DemoVerb
             {
                 await process.WaitForExitAsync(cancellation);
                 if (process.ExitCode != 0)
-                    throw new CliException(ErrorCode.Failed, $"{process.StartInfo.FileName} ended with {process.ExitCode}");
+                    throw new CliException(
+                        ErrorCode.Failed, $"{process.StartInfo.FileName} ended with {process.ExitCode}");
             }
         }
 
@@ -135,7 +143,8 @@ internal static class DemoVerb
             }
             catch (System.ComponentModel.Win32Exception)
             {
-                throw new CliException(ErrorCode.Failed, $"{program} is not installed", "install the packages qemu-utils and libnbd-bin");
+                throw new CliException(
+                    ErrorCode.Failed, $"{program} is not installed", "install the packages qemu-utils and libnbd-bin");
             }
         }
 

@@ -1,7 +1,8 @@
 
 namespace BitmapLedger.Cli.Serving;
 
-/// <summary>Passes on what a child says, with its name in front, from where its log ended when it was started.</summary>
+/// <summary>Passes on what a child says, with its name in front, from where its log ended when it was
+/// started.</summary>
 internal sealed class LogFollower(string name, string path)
 {
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(100);
@@ -30,7 +31,8 @@ internal sealed class LogFollower(string name, string path)
     {
         if (!File.Exists(path))
             return;
-        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        await using var file = new FileStream(
+            path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         file.Seek(Math.Min(_position, file.Length), SeekOrigin.Begin);
         using var reader = new StreamReader(file);
         var text = _partial + await reader.ReadToEndAsync(CancellationToken.None);

@@ -4,10 +4,12 @@ using BitmapLedger.Hosting;
 
 namespace BitmapLedger.Cli.Serving;
 
-/// <summary><c>bml db …</c>: the server program knows the schema, so it does the work; nothing has to be served for it.</summary>
+/// <summary><c>bml db …</c>: the server program knows the schema, so it does the work; nothing has to be served for
+/// it.</summary>
 internal static class SchemaVerbs
 {
-    public static async Task<int> RunAsync(Session session, string verb, string? database, string? output, CancellationToken cancellation)
+    public static async Task<int> RunAsync(
+        Session session, string verb, string? database, string? output, CancellationToken cancellation)
     {
         database ??= Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE");
         database = database is { Length: > 0 } given ? given : await EmbeddedAsync(session, verb, cancellation);

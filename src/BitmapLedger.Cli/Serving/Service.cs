@@ -7,7 +7,8 @@ using BitmapLedger.Hosting;
 namespace BitmapLedger.Cli.Serving;
 
 /// <summary>
-/// Everything that <c>bml serve</c> runs: PostgreSQL, Agent, Server. They outlive a killed parent; what is alive is adopted,
+/// Everything that <c>bml serve</c> runs: PostgreSQL, Agent, Server. They outlive a killed parent; what is alive is
+/// adopted,
 /// except the Server, which keeps nothing that it could lose.
 /// </summary>
 internal sealed class Service(Session session, ServeOptions options)
@@ -16,7 +17,8 @@ internal sealed class Service(Session session, ServeOptions options)
     private static readonly TimeSpan _stopLimit = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(20);
 
-    private readonly EmbeddedCluster? _cluster = options.Database is null ? new(session.Directory, PostgresPrograms.Find()) : null;
+    private readonly EmbeddedCluster? _cluster = options.Database is null ? new(
+        session.Directory, PostgresPrograms.Find()) : null;
     private ChildProcess? _agent;
     private ChildProcess? _server;
 
@@ -35,7 +37,8 @@ internal sealed class Service(Session session, ServeOptions options)
         _server = StartServer();
         var ready = await ReadyAsync(cancellation);
         using var api = session.Connect();
-        var there = JsonSerializer.Deserialize(await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes;
+        var there = JsonSerializer.Deserialize(
+            await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes;
         foreach (var (name, backend) in options.Volumes.Where(v => there.All(t => t.Name != v.Name)))
         {
             using var one = new ApiClient(session.Directory, commandId: null);
@@ -45,7 +48,8 @@ internal sealed class Service(Session session, ServeOptions options)
         return ready;
     }
 
-    /// <summary>Starts again what has died, until told to end. Each death doubles the pause before the next start.</summary>
+    /// <summary>Starts again what has died, until told to end. Each death doubles the pause before the next
+    /// start.</summary>
     public async Task SuperviseAsync(CancellationToken cancellation)
     {
         var backoff = new Dictionary<string, Backoff>(StringComparer.Ordinal);
@@ -65,7 +69,8 @@ internal sealed class Service(Session session, ServeOptions options)
         async Task AgainAsync(string name, Func<Task> start)
         {
             var pause = (backoff.TryGetValue(name, out var known) ? known : backoff[name] = new()).Next();
-            await Console.Error.WriteLineAsync($"bml: {name} died; starting it again in {pause.TotalMilliseconds:0} ms");
+            await Console.Error.WriteLineAsync(
+                $"bml: {name} died; starting it again in {pause.TotalMilliseconds:0} ms");
             await Task.Delay(pause, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             try
             {
@@ -135,7 +140,9 @@ internal sealed class Service(Session session, ServeOptions options)
             await Task.Delay(_look, limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellation.ThrowIfCancellationRequested();
             if (limit.IsCancellationRequested)
-                throw new CliException(ErrorCode.Failed, $"nothing was ready after {_readyLimit.TotalSeconds:0} s", $"{session.Directory.Logs} says why");
+                throw new CliException(
+                    ErrorCode.Failed, $"nothing was ready after {_readyLimit.TotalSeconds:0} s",
+                    $"{session.Directory.Logs} says why");
         }
     }
 
@@ -144,8 +151,11 @@ internal sealed class Service(Session session, ServeOptions options)
     {
         await log.ReadAsync(quiet: true);
         var last = log.Last.Split('\n').LastOrDefault(l => l.Contains(marker, StringComparison.Ordinal)) ?? log.Last;
-        var text = last.IndexOf(marker, StringComparison.Ordinal) is var at and >= 0 ? last[(at + marker.Length)..] : last;
-        return new(exitCode == ExitCode.Busy ? ErrorCode.Busy : ErrorCode.Failed, text.Length > 0 ? text : $"a child ended with {exitCode}");
+        var text = last.IndexOf(
+            marker, StringComparison.Ordinal) is var at and >= 0 ? last[(at + marker.Length)..] : last;
+        return new(
+            exitCode == ExitCode.Busy ? ErrorCode.Busy : ErrorCode.Failed,
+            text.Length > 0 ? text : $"a child ended with {exitCode}");
     }
 
     private sealed class Backoff
@@ -162,7 +172,8 @@ internal sealed class Service(Session session, ServeOptions options)
         public TimeSpan Next()
         {
             var clock = TimeProvider.System;
-            _pause = _at != 0 && clock.GetElapsedTime(_at) < _calm ? TimeSpan.FromTicks(Math.Min(_pause.Ticks * 2, _most.Ticks)) : _first;
+            _pause = _at != 0 && clock.GetElapsedTime(
+                _at) < _calm ? TimeSpan.FromTicks(Math.Min(_pause.Ticks * 2, _most.Ticks)) : _first;
             _at = clock.GetTimestamp();
             return _pause;
         }

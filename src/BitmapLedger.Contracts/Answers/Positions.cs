@@ -12,7 +12,8 @@ public sealed record PositionAnswer(string Asked, long Event, long Lsn, string T
 /// <param name="Length">Bytes.</param>
 public sealed record ExtentAnswer(long Offset, long Length);
 
-/// <summary>A stretch of history in which writes may have gone unrecorded; every block counts as written in it.</summary>
+/// <summary>A stretch of history in which writes may have gone unrecorded; every block counts as written in
+/// it.</summary>
 /// <param name="FromLsn">LSN after which it begins.</param>
 /// <param name="ToLsn">LSN at which it ends.</param>
 /// <param name="Why">What happened.</param>

@@ -7,7 +7,8 @@ namespace BitmapLedger.Contracts.Answers;
 /// <param name="Code">One of <see cref="ErrorCode"/>.</param>
 /// <param name="Hint">What to do, if that is not plain.</param>
 /// <param name="KeptFrom">With <c>history-gone</c>: where the kept history begins.</param>
-public sealed record Problem(string Title, int Status, string Detail, string Code, string? Hint = null, string? KeptFrom = null);
+public sealed record Problem(
+    string Title, int Status, string Detail, string Code, string? Hint = null, string? KeptFrom = null);
 
 /// <summary>A failure on stderr with <c>--json</c>.</summary>
 /// <param name="Error">What happened.</param>

@@ -93,7 +93,8 @@ public sealed record BlameWrite(
 /// <param name="Exact">False when there may have been others.</param>
 /// <param name="Gaps">Where writes may have gone unrecorded.</param>
 /// <param name="Complete">False when the limit cut the list.</param>
-public sealed record BlameAnswer(IReadOnlyList<BlameWrite> Writes, bool Exact, IReadOnlyList<GapAnswer> Gaps, bool Complete);
+public sealed record BlameAnswer(
+    IReadOnlyList<BlameWrite> Writes, bool Exact, IReadOnlyList<GapAnswer> Gaps, bool Complete);
 
 /// <summary>Digests of one bitmap, got in three ways.</summary>
 /// <param name="Name">Its name.</param>

@@ -12,7 +12,8 @@ public sealed record VolumeLsn(long Last, long Shipped);
 /// <param name="Persistent">Whether it outlives the Agent.</param>
 /// <param name="Busy">Whether a job uses it.</param>
 /// <param name="Inconsistent">Never here.</param>
-public sealed record BitmapSummary(string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent);
+public sealed record BitmapSummary(
+    string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent);
 
 /// <summary>A checkpoint.</summary>
 /// <param name="Name">Its name.</param>

@@ -18,7 +18,8 @@ public sealed record ControlFrame(long Id, ControlRequest? Request, ControlReply
     public const int BytesMax = 16 << 20;
 }
 
-/// <summary>Serialiser of <see cref="ControlFrame"/> and of <c>agent/volumes.json</c>; source-generated for Native AOT.</summary>
+/// <summary>Serialiser of <see cref="ControlFrame"/> and of <c>agent/volumes.json</c>; source-generated for Native
+/// AOT.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

@@ -41,7 +41,8 @@ public sealed record Welcome(
 /// <param name="OldestLsn">LSN of the oldest write that the journal still holds; <c>LastLsn + 1</c> when none.</param>
 /// <param name="Fence">Number of the last fence; 0 when none.</param>
 /// <param name="TimeMicroseconds">The volume's clock now, microseconds since the Unix epoch.</param>
-/// <param name="Complete">Whether the Server has given the bitmaps since this Agent started, so that dirty contexts are offered.</param>
+/// <param name="Complete">Whether the Server has given the bitmaps since this Agent started, so that dirty contexts
+/// are offered.</param>
 /// <param name="JournalBytes">Bytes that its journal takes on disk.</param>
 /// <param name="Connections">Clients connected now.</param>
 /// <param name="LongestRotationMicroseconds">Longest time that a rotation kept the gate closed.</param>
@@ -65,11 +66,13 @@ public sealed record VolumeStatus(
 /// <param name="Fences">One for each volume.</param>
 public sealed record Rotated(IReadOnlyList<Fence> Fences) : ControlReply;
 
-/// <summary>Where a rotation cut the writes of a volume: every LSN up to <see cref="Lsn"/> is before it, every later one after it.</summary>
+/// <summary>Where a rotation cut the writes of a volume: every LSN up to <see cref="Lsn"/> is before it, every later
+/// one after it.</summary>
 /// <param name="Id">Volume id.</param>
 /// <param name="Number">Number of the fence, 1, 2, 3 … within the volume.</param>
 /// <param name="Lsn">LSN of the last write before it.</param>
-/// <param name="TimeMicroseconds">When, microseconds since the Unix epoch; not before any write up to <see cref="Lsn"/>.</param>
+/// <param name="TimeMicroseconds">When, microseconds since the Unix epoch; not before any write up to
+/// <see cref="Lsn"/>.</param>
 public sealed record Fence(Guid Id, long Number, long Lsn, long TimeMicroseconds);
 
 /// <summary>Answer to <see cref="Digest"/>.</summary>

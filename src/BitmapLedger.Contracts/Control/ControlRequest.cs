@@ -38,7 +38,8 @@ public sealed record PublishVolume(Guid Id) : ControlRequest;
 public sealed record CloseVolume(Guid Id, bool DeleteJournal) : ControlRequest;
 
 /// <summary>
-/// Closes the gates of all named volumes, drains them, takes each LSN, swaps each live bitmap for an empty one, journals
+/// Closes the gates of all named volumes, drains them, takes each LSN, swaps each live bitmap for an empty one,
+/// journals
 /// a fence in each, opens the gates. All or nothing; a gate that does not drain in time answers <c>busy</c>.
 /// </summary>
 /// <param name="Volumes">The volumes, each once.</param>
@@ -46,7 +47,8 @@ public sealed record Rotate(IReadOnlyList<RotateVolume> Volumes) : ControlReques
 
 /// <summary>One volume of a <see cref="Rotate"/>.</summary>
 /// <param name="Id">Volume id.</param>
-/// <param name="Granularity">Bytes a bit of the new live bitmap: the finest that any of its bitmaps needs from now on.</param>
+/// <param name="Granularity">Bytes a bit of the new live bitmap: the finest that any of its bitmaps needs from now
+/// on.</param>
 public sealed record RotateVolume(Guid Id, long Granularity);
 
 /// <summary>
@@ -58,20 +60,25 @@ public sealed record RotateVolume(Guid Id, long Granularity);
 /// <param name="Bitmaps">The whole table; a bitmap that is missing here is gone.</param>
 public sealed record Settle(Guid Id, long Fence, IReadOnlyList<BitmapSource> Bitmaps) : ControlRequest;
 
-/// <summary>One bitmap of a <see cref="Settle"/>: its bits at the fence are the union of <see cref="From"/> and <see cref="File"/>.</summary>
+/// <summary>One bitmap of a <see cref="Settle"/>: its bits at the fence are the union of <see cref="From"/> and
+/// <see cref="File"/>.</summary>
 /// <param name="Name">Name of the bitmap.</param>
 /// <param name="Granularity">Bytes a bit.</param>
 /// <param name="Recording">Whether writes after the fence mark it.</param>
-/// <param name="From">Bitmaps of the table before, by name, whose bits at the fence flow in; its own name keeps its bits.</param>
-/// <param name="File">A file in <c>run/bits/</c> with an encoded bitmap; the Agent deletes it after reading. Null for none.</param>
-public sealed record BitmapSource(string Name, long Granularity, bool Recording, IReadOnlyList<string> From, string? File);
+/// <param name="From">Bitmaps of the table before, by name, whose bits at the fence flow in; its own name keeps its
+/// bits.</param>
+/// <param name="File">A file in <c>run/bits/</c> with an encoded bitmap; the Agent deletes it after reading. Null
+/// for none.</param>
+public sealed record BitmapSource(
+    string Name, long Granularity, bool Recording, IReadOnlyList<string> From, string? File);
 
 /// <summary>Digests of all bitmaps of a volume as of its last fence, writes after it left out.</summary>
 /// <param name="Id">Volume id.</param>
 /// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
 public sealed record Digest(Guid Id, long Fence) : ControlRequest;
 
-/// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may go.</summary>
+/// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may
+/// go.</summary>
 /// <param name="Id">Volume id.</param>
 /// <param name="Lsn">Last committed LSN.</param>
 public sealed record Release(Guid Id, long Lsn) : ControlRequest;

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace BitmapLedger.Contracts.Points;
 
-/// <summary>Sizes as they go in and out: bytes, or a number with K M G T P, powers of 1,024 as qemu-img has them.</summary>
+/// <summary>Sizes as they go in and out: bytes, or a number with K M G T P, powers of 1,024 as qemu-img has
+/// them.</summary>
 public static class ByteSize
 {
     private const string Units = "KMGTP";

@@ -54,7 +54,8 @@ internal static class PointGrammar
             _ => null,
         };
         // A thousand years: what is older than any ledger need not be told apart.
-        return unitSeconds is { } seconds && count <= 31_536_000_000 / seconds ? new(TimeSpan.FromSeconds(count * seconds)) : null;
+        return unitSeconds is { } seconds && count <= 31_536_000_000 / seconds ? new(
+            TimeSpan.FromSeconds(count * seconds)) : null;
     }
 
     private static Point.AtInstant? Instant(string text) =>

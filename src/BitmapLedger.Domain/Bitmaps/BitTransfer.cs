@@ -9,9 +9,11 @@ namespace BitmapLedger.Domain.Bitmaps;
 public sealed record BitTransfer(BitmapState Bitmap, IReadOnlyList<string> From)
 {
     /// <summary>The transfers of a stretch of command events.</summary>
-    public static IReadOnlyList<BitTransfer> Of(VolumeState before, IReadOnlyList<IVolumeEvent> events, VolumeState after)
+    public static IReadOnlyList<BitTransfer> Of(
+        VolumeState before, IReadOnlyList<IVolumeEvent> events, VolumeState after)
     {
-        var from = before.Bitmaps.ToDictionary(b => b.Name, b => (IReadOnlyList<string>)[b.Name], StringComparer.Ordinal);
+        var from = before.Bitmaps.ToDictionary(
+            b => b.Name, b => (IReadOnlyList<string>)[b.Name], StringComparer.Ordinal);
         foreach (var happened in events)
         {
             switch (happened)

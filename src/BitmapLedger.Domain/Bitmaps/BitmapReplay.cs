@@ -5,7 +5,8 @@ using BitmapLedger.Domain.Volumes;
 namespace BitmapLedger.Domain.Bitmaps;
 
 /// <summary>
-/// The bits of every bitmap of a volume, folded from its events. Writes mark one map at the finest granularity; commands
+/// The bits of every bitmap of a volume, folded from its events. Writes mark one map at the finest granularity;
+/// commands
 /// fold it into the bitmaps that record, as the Agent does. One thread; the creator disposes.
 /// </summary>
 public sealed class BitmapReplay : IDisposable

@@ -9,7 +9,8 @@ public static class Names
     private const int BitmapBytesMax = 1023;
     private const int CheckpointBytesMax = 255;
 
-    /// <summary>1 to 64 of <c>A-Z a-z 0-9 . _ -</c>, not starting with <c>-</c> or <c>.</c>: also a file's name.</summary>
+    /// <summary>1 to 64 of <c>A-Z a-z 0-9 . _ -</c>, not starting with <c>-</c> or <c>.</c>: also a file's
+    /// name.</summary>
     public static Refusal? RefuseVolume(string name) =>
         name.Length is >= 1 and <= VolumeMax && name[0] is not ('-' or '.')
         && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-')

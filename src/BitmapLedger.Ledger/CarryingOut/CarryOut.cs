@@ -10,7 +10,8 @@ namespace BitmapLedger.Ledger.CarryingOut;
 /// <param name="Commands">In order; decided as one.</param>
 public sealed record VolumeOrder(Guid VolumeId, IReadOnlyList<VolumeCommand> Commands);
 
-/// <summary>Commands to one or several volumes: one decision, one instant each, one append. Sent inside their lanes.</summary>
+/// <summary>Commands to one or several volumes: one decision, one instant each, one append. Sent inside their
+/// lanes.</summary>
 /// <param name="Orders">Each volume once.</param>
 /// <param name="Origin">Who commands.</param>
 public sealed record CarryOut(IReadOnlyList<VolumeOrder> Orders, CommandOrigin Origin);

@@ -11,7 +11,8 @@ namespace BitmapLedger.Ledger.CarryingOut;
 
 /// <summary>
 /// Carries commands out, in the order that keeps every write on one side of them: decide (a refusal rotates nothing),
-/// rotate, ship to the fence, decide for the place that the fence gave, append, tell the Agent what the bitmaps are now.
+/// rotate, ship to the fence, decide for the place that the fence gave, append, tell the Agent what the bitmaps are
+/// now.
 /// </summary>
 public static class CarryOutHandler
 {
@@ -20,43 +21,47 @@ public static class CarryOutHandler
         CarryOut message, VolumeStreams streams, Shipper shipper, IAgent agent, CancellationToken cancellation)
     {
         var fingerprint = Fingerprint(message);
-        if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation).ConfigureAwait(false) is { } earlier)
+        if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
             return Repeat(earlier, fingerprint);
 
         List<(VolumeOrder Order, VolumeState State)> volumes = [];
         foreach (var order in message.Orders)
         {
-            var state = await streams.LoadAsync(order.VolumeId, cancellation).ConfigureAwait(false) ?? new VolumeState { Removed = true };
-            if (VolumeDecider.Decide(order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).Refusal is { } refusal)
-                return await RefuseAsync(message, fingerprint, refusal, streams, cancellation).ConfigureAwait(false);
+            var state = await streams.LoadAsync(order.VolumeId, cancellation) ?? new VolumeState { Removed = true };
+            if (VolumeDecider.Decide(
+                order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).Refusal is { } refusal)
+                return await RefuseAsync(message, fingerprint, refusal, streams, cancellation);
             volumes.Add((order, state));
         }
 
-        var fences = await agent.RotateAsync([.. volumes.Select(v => Rotation(v.Order, v.State))], cancellation).ConfigureAwait(false);
+        var fences = await agent.RotateAsync([.. volumes.Select(v => Rotation(v.Order, v.State))], cancellation);
         List<Decided> decided = [];
         foreach (var ((order, _), fence) in volumes.Zip(fences))
         {
-            await shipper.ShipThroughAsync(order.VolumeId, fence.Lsn, cancellation).ConfigureAwait(false);
-            var state = (await streams.LoadAsync(order.VolumeId, cancellation).ConfigureAwait(false))!;
+            await shipper.ShipThroughAsync(order.VolumeId, fence.Lsn, cancellation);
+            var state = (await streams.LoadAsync(order.VolumeId, cancellation))!;
             var time = Timestamps.FromMicroseconds(fence.TimeMicroseconds);
             decided.Add(new(fence, time, state, VolumeDecider.Decide(order.Commands, state, fence.Lsn, time)));
         }
 
         CommandOutcome outcome = new([.. decided.Select(Answer)], Refusal: null);
-        await AppendAsync(message, fingerprint, decided, outcome, streams, shipper, cancellation).ConfigureAwait(false);
+        await AppendAsync(message, fingerprint, decided, outcome, streams, shipper, cancellation);
         foreach (var (fence, _, state, decision) in decided)
-            await agent.AskAsync(Settlement(fence, BitTransfer.Of(state, decision.Events, decision.After)), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(
+                Settlement(fence, BitTransfer.Of(state, decision.Events, decision.After)), cancellation);
         return outcome;
     }
 
     /// <summary>The bitmaps of a volume at a fence, for the Agent.</summary>
     public static Settle Settlement(Fence fence, IReadOnlyList<BitTransfer> transfers) => new(
         fence.Id, fence.Number,
-        [.. transfers.Select(t => new BitmapSource(t.Bitmap.Name, t.Bitmap.Granularity, t.Bitmap.Recording, t.From, File: null))]);
+        [.. transfers.Select(
+            t => new BitmapSource(t.Bitmap.Name, t.Bitmap.Granularity, t.Bitmap.Recording, t.From, File: null))]);
 
     private static RotateVolume Rotation(VolumeOrder order, VolumeState state) => new(
         order.VolumeId,
-        BitTransfer.Finest(VolumeDecider.Decide(order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).After).Bytes);
+        BitTransfer.Finest(
+            VolumeDecider.Decide(order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).After).Bytes);
 
     private static async Task AppendAsync(
         CarryOut message, string fingerprint, List<Decided> decided, CommandOutcome outcome, VolumeStreams streams,
@@ -66,7 +71,7 @@ public static class CarryOutHandler
             d.Fence.Id, d.State.Event, [.. d.Decision.Events.Select(e => new TimedEvent(e, d.Time))])).ToList();
         try
         {
-            await streams.AppendAsync(appends, message.Origin, Record(message, fingerprint, outcome), cancellation).ConfigureAwait(false);
+            await streams.AppendAsync(appends, message.Origin, Record(message, fingerprint, outcome), cancellation);
         }
         finally
         {
@@ -83,13 +88,15 @@ public static class CarryOutHandler
     {
         CommandOutcome outcome = new([], refusal);
         if (Record(message, fingerprint, outcome) is { } record)
-            await streams.AppendAsync([], message.Origin, record, cancellation).ConfigureAwait(false);
+            await streams.AppendAsync([], message.Origin, record, cancellation);
         return outcome;
     }
 
-    private static CommandOutcome Repeat(CommandRecord earlier, string fingerprint) => earlier.Fingerprint == fingerprint
+    private static CommandOutcome Repeat(
+        CommandRecord earlier, string fingerprint) => earlier.Fingerprint == fingerprint
         ? new(earlier.Answers, earlier.Refusal)
-        : new([], Domain.Refusal.BadArgument($"Command id '{earlier.Id}' was used for another command", "take a new id for a new command"));
+        : new([], Domain.Refusal.BadArgument(
+            $"Command id '{earlier.Id}' was used for another command", "take a new id for a new command"));
 
     private static CommandRecord? Record(CarryOut message, string fingerprint, CommandOutcome outcome) =>
         message.Origin.CommandId is { } id

@@ -26,11 +26,11 @@ public sealed class Commands(VolumeStreams streams, Lanes lanes)
             throw new LedgerException(ErrorCode.BadArgument, "no volume is named");
         List<VolumeOrder> orders = [];
         foreach (var name in names.Distinct(StringComparer.Ordinal))
-            orders.Add(new((await streams.FindAsync(name, cancellation).ConfigureAwait(false)).Id, [command]));
+            orders.Add(new((await streams.FindAsync(name, cancellation)).Id, [command]));
 
-        using (await lanes.TakeAsync(orders.Select(o => o.VolumeId), cancellation).ConfigureAwait(false))
+        using (await lanes.TakeAsync(orders.Select(o => o.VolumeId), cancellation))
         {
-            var outcome = await bus.InvokeAsync<CommandOutcome>(new CarryOut(orders, origin), cancellation).ConfigureAwait(false);
+            var outcome = await bus.InvokeAsync<CommandOutcome>(new CarryOut(orders, origin), cancellation);
             return outcome.Refusal is { } refusal ? throw new LedgerException(refusal) : outcome.Answers;
         }
     }

@@ -6,9 +6,11 @@ using BitmapLedger.Ledger.Storing;
 namespace BitmapLedger.Ledger.CarryingOut;
 
 /// <summary>What a request to create a volume comes to, checked.</summary>
-internal sealed record VolumePlan(string File, long? NewBytes, string Backend, bool ReadOnly, string Durability, string WhenFull)
+internal sealed record VolumePlan(
+    string File, long? NewBytes, string Backend, bool ReadOnly, string Durability, string WhenFull)
 {
-    /// <summary>8 EiB less a block would be the protocol's end; a file system's comes sooner and says so itself.</summary>
+    /// <summary>8 EiB less a block would be the protocol's end; a file system's comes sooner and says so
+    /// itself.</summary>
     private const long SizeMax = 1L << 60;
 
     public static VolumePlan Of(CreateVolumeRequest request, LedgerSettings settings)
@@ -22,7 +24,9 @@ internal sealed record VolumePlan(string File, long? NewBytes, string Backend, b
         if (request.Backend is { } backend)
             return new(PathOf(backend), NewBytes: null, backend, request.ReadOnly, durability, whenFull);
         if (request.Size is not ({ } size and > 0 and <= SizeMax))
-            throw new LedgerException(ErrorCode.BadArgument, $"{request.Size ?? 0} is no size of a volume", "take 1 byte to 1 EiB, for example 20G");
+            throw new LedgerException(
+                ErrorCode.BadArgument, $"{request.Size ?? 0} is no size of a volume",
+                "take 1 byte to 1 EiB, for example 20G");
         var file = request.File ?? Path.Combine(settings.DataDirectory, "volumes", $"{request.Name}.img");
         return new(file, size, $"file:{file}", request.ReadOnly, durability, whenFull);
     }
@@ -50,11 +54,13 @@ internal sealed record VolumePlan(string File, long? NewBytes, string Backend, b
         }
     }
 
-    public VolumeCreated Event(string name) => new(name, NewBytes ?? LengthOf(File), Backend, File, ReadOnly, Durability, WhenFull, AtLsn: 0);
+    public VolumeCreated Event(string name) =>
+        new(name, NewBytes ?? LengthOf(File), Backend, File, ReadOnly, Durability, WhenFull, AtLsn: 0);
 
     private static string OneOf(string what, string value, params string[] allowed) => allowed.Contains(value)
         ? value
-        : throw new LedgerException(ErrorCode.BadArgument, $"'{value}' is no {what}", $"take {string.Join(" or ", allowed)}");
+        : throw new LedgerException(
+            ErrorCode.BadArgument, $"'{value}' is no {what}", $"take {string.Join(" or ", allowed)}");
 
     private static string PathOf(string backend)
     {
@@ -68,15 +74,18 @@ internal sealed record VolumePlan(string File, long? NewBytes, string Backend, b
     private static long LengthOf(string path)
     {
         if (Directory.Exists(path))
-            throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': it is a directory", "name a raw file or a device");
+            throw new LedgerException(
+                ErrorCode.Failed, $"Could not open '{path}': it is a directory", "name a raw file or a device");
         try
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var file = new FileStream(
+                path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             // Of a device only its end says how long it is.
             var length = file.Seek(0, SeekOrigin.End);
             return length > 0
                 ? length
-                : throw new LedgerException(ErrorCode.Failed, $"'{path}' is empty", "give it a size first, for example truncate -s 20G");
+                : throw new LedgerException(
+                    ErrorCode.Failed, $"'{path}' is empty", "give it a size first, for example truncate -s 20G");
         }
         catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -12,7 +12,8 @@ using Wolverine;
 namespace BitmapLedger.Ledger.CarryingOut;
 
 /// <summary>
-/// Brings volumes under watch and out of it. The Agent opens a volume before the ledger knows it and offers it after, so
+/// Brings volumes under watch and out of it. The Agent opens a volume before the ledger knows it and offers it
+/// after, so
 /// that a crash between leaves nothing that is written to and not recorded.
 /// </summary>
 /// <param name="streams">Appends.</param>
@@ -29,52 +30,55 @@ public sealed class Volumes(
 
     /// <summary>Creates a volume on a new file, or on what is there already.</summary>
     /// <exception cref="LedgerException">It was refused; nothing changed.</exception>
-    public async Task<CommandAnswer> CreateAsync(CreateVolumeRequest request, CommandOrigin origin, CancellationToken cancellation)
+    public async Task<CommandAnswer> CreateAsync(
+        CreateVolumeRequest request, CommandOrigin origin, CancellationToken cancellation)
     {
         var id = Guid.CreateVersion7();
-        using var _ = await lanes.TakeAsync([_namesLane, id], cancellation).ConfigureAwait(false);
+        using var _ = await lanes.TakeAsync([_namesLane, id], cancellation);
         var name = request.Name ?? "";
-        if (origin.CommandId is { } commandId && await streams.RecordAsync(commandId, cancellation).ConfigureAwait(false) is { } earlier)
+        if (origin.CommandId is { } commandId && await streams.RecordAsync(commandId, cancellation) is { } earlier)
             return Repeat(earlier, request);
         if (Domain.Volumes.Names.RefuseVolume(name) is { } refusal)
             throw new LedgerException(refusal);
-        if ((await streams.AllAsync(cancellation).ConfigureAwait(false)).Any(v => v.Name == name))
-            throw new LedgerException(ErrorCode.Exists, $"Volume '{name}' already exists", "take another name, or remove it first");
+        if ((await streams.AllAsync(cancellation)).Any(v => v.Name == name))
+            throw new LedgerException(
+                ErrorCode.Exists, $"Volume '{name}' already exists", "take another name, or remove it first");
 
         var plan = VolumePlan.Of(request, settings);
         var made = plan.MakeFile();
         try
         {
             var created = plan.Event(name);
-            await agent.AskAsync(new OpenVolume(Spec(id, created, 0)), cancellation).ConfigureAwait(false);
-            var status = (await agent.StatusAsync(cancellation).ConfigureAwait(false)).Volumes.Single(v => v.Id == id);
+            await agent.AskAsync(new OpenVolume(Spec(id, created, 0)), cancellation);
+            var status = (await agent.StatusAsync(cancellation)).Volumes.Single(v => v.Id == id);
             var time = Timestamps.FromMicroseconds(status.TimeMicroseconds);
             var answer = new CommandAnswer(name, 1, 0, Timestamps.Show(time));
             await streams.AppendAsync(
-                [new(id, 0, [new(created, time)])], origin, Record(origin, request, answer), cancellation).ConfigureAwait(false);
-            await agent.AskAsync(new PublishVolume(id), cancellation).ConfigureAwait(false);
-            await SettleEmptyAsync(id, cancellation).ConfigureAwait(false);
+                [new(id, 0, [new(created, time)])], origin, Record(origin, request, answer), cancellation);
+            await agent.AskAsync(new PublishVolume(id), cancellation);
+            await SettleEmptyAsync(id, cancellation);
             return answer;
         }
         catch
         {
-            await UndoAsync(id, made ? plan.File : null).ConfigureAwait(false);
+            await UndoAsync(id, made ? plan.File : null);
             throw;
         }
     }
 
     /// <summary>Takes a volume out of watch; its history stays, and so does its data.</summary>
-    public async Task<CommandAnswer> RemoveAsync(IMessageBus bus, string name, CommandOrigin origin, CancellationToken cancellation)
+    public async Task<CommandAnswer> RemoveAsync(
+        IMessageBus bus, string name, CommandOrigin origin, CancellationToken cancellation)
     {
-        var state = await streams.FindAsync(name, cancellation).ConfigureAwait(false);
+        var state = await streams.FindAsync(name, cancellation);
         // Closed first: no write may come between the last one that is shipped and the end of the watch.
-        var answers = await commands.CarryOutAsync(bus, [name], new VolumeCommand.RemoveVolume(), origin, cancellation).ConfigureAwait(false);
-        using (await lanes.TakeAsync([state.Id], cancellation).ConfigureAwait(false))
+        var answers = await commands.CarryOutAsync(bus, [name], new VolumeCommand.RemoveVolume(), origin, cancellation);
+        using (await lanes.TakeAsync([state.Id], cancellation))
         {
-            await agent.AskAsync(new CloseVolume(state.Id, DeleteJournal: false), cancellation).ConfigureAwait(false);
-            await shipper.ShipAllAsync(state.Id, cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new CloseVolume(state.Id, DeleteJournal: false), cancellation);
+            await shipper.ShipAllAsync(state.Id, cancellation);
             shipper.Forget(state.Id);
-            await agent.AskAsync(new CloseVolume(state.Id, DeleteJournal: true), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new CloseVolume(state.Id, DeleteJournal: true), cancellation);
         }
 
         return answers[0];
@@ -91,16 +95,16 @@ public sealed class Volumes(
 
     private async Task SettleEmptyAsync(Guid id, CancellationToken cancellation)
     {
-        var fences = await agent.RotateAsync([new(id, Bitmaps.Granularity.Default.Bytes)], cancellation).ConfigureAwait(false);
-        await agent.AskAsync(new Settle(id, fences[0].Number, []), cancellation).ConfigureAwait(false);
+        var fences = await agent.RotateAsync([new(id, Bitmaps.Granularity.Default.Bytes)], cancellation);
+        await agent.AskAsync(new Settle(id, fences[0].Number, []), cancellation);
     }
 
     private async Task UndoAsync(Guid id, string? madeFile)
     {
         // The append may have happened although it failed here: what the ledger has, reconciliation brings back.
-        if (agent.IsConnected && await streams.LoadAsync(id, CancellationToken.None).ConfigureAwait(false) is null)
+        if (agent.IsConnected && await streams.LoadAsync(id, CancellationToken.None) is null)
         {
-            await agent.AskAsync(new CloseVolume(id, DeleteJournal: true), CancellationToken.None).ConfigureAwait(false);
+            await agent.AskAsync(new CloseVolume(id, DeleteJournal: true), CancellationToken.None);
             if (madeFile is not null)
                 File.Delete(madeFile);
         }
@@ -109,7 +113,9 @@ public sealed class Volumes(
     private static CommandRecord? Record(CommandOrigin origin, CreateVolumeRequest request, CommandAnswer answer) =>
         origin.CommandId is { } id ? new() { Id = id, Fingerprint = request.ToString(), Answers = [answer] } : null;
 
-    private static CommandAnswer Repeat(CommandRecord earlier, CreateVolumeRequest request) => earlier.Fingerprint == request.ToString()
+    private static CommandAnswer Repeat(
+        CommandRecord earlier, CreateVolumeRequest request) => earlier.Fingerprint == request.ToString()
         ? earlier.Answers[0]
-        : throw new LedgerException(ErrorCode.BadArgument, $"Command id '{earlier.Id}' was used for another command", "take a new id");
+        : throw new LedgerException(
+            ErrorCode.BadArgument, $"Command id '{earlier.Id}' was used for another command", "take a new id");
 }

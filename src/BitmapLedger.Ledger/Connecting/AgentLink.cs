@@ -29,22 +29,22 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
     public async Task RunAsync(Func<Welcome, CancellationToken, Task> onConnected, CancellationToken cancellation)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        await socket.ConnectAsync(new UnixDomainSocketEndPoint(settings.ControlSocket), cancellation).ConfigureAwait(false);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(settings.ControlSocket), cancellation);
         await using var stream = new NetworkStream(socket);
         Volatile.Write(ref _stream, stream);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         var reading = ReadAsync(stream, linked.Token);
         try
         {
-            var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion), linked.Token).ConfigureAwait(false);
+            var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion), linked.Token);
             var connected = onConnected(welcome, linked.Token);
-            await Task.WhenAny(reading, connected).Unwrap().ConfigureAwait(false);
-            await reading.ConfigureAwait(false);
+            await Task.WhenAny(reading, connected).Unwrap();
+            await reading;
         }
         finally
         {
             Volatile.Write(ref _stream, null);
-            await linked.CancelAsync().ConfigureAwait(false);
+            await linked.CancelAsync();
             foreach (var id in _open.Keys)
                 if (_open.TryRemove(id, out var waiting))
                     waiting.TrySetException(Away());
@@ -60,10 +60,10 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
         _open[id] = waiting;
         try
         {
-            await SendAsync(stream, new(id, request, Reply: null), cancellation).ConfigureAwait(false);
-            return await waiting.Task.WaitAsync(_answerLimit, cancellation).ConfigureAwait(false) is Failed failed
+            await SendAsync(stream, new(id, request, Reply: null), cancellation);
+            return await waiting.Task.WaitAsync(_answerLimit, cancellation) is Failed failed
                 ? throw new LedgerException(failed.Code, failed.Message)
-                : await waiting.Task.ConfigureAwait(false);
+                : await waiting.Task;
         }
         catch (Exception gone) when (gone is IOException or TimeoutException or ObjectDisposedException)
         {
@@ -87,10 +87,10 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
         var bytes = new byte[4 + json.Length];
         BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
         json.CopyTo(bytes, 4);
-        await _sending.WaitAsync(cancellation).ConfigureAwait(false);
+        await _sending.WaitAsync(cancellation);
         try
         {
-            await stream.WriteAsync(bytes, cancellation).ConfigureAwait(false);
+            await stream.WriteAsync(bytes, cancellation);
         }
         finally
         {
@@ -101,13 +101,13 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
     private async Task ReadAsync(NetworkStream stream, CancellationToken cancellation)
     {
         var prefix = new byte[4];
-        while (await stream.ReadAtLeastAsync(prefix, 4, throwOnEndOfStream: false, cancellation).ConfigureAwait(false) == 4)
+        while (await stream.ReadAtLeastAsync(prefix, 4, throwOnEndOfStream: false, cancellation) == 4)
         {
             var length = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
             if (length > ControlFrame.BytesMax)
                 throw new IOException($"the agent sent a frame of {length} bytes");
             var bytes = new byte[length];
-            await stream.ReadExactlyAsync(bytes, cancellation).ConfigureAwait(false);
+            await stream.ReadExactlyAsync(bytes, cancellation);
             if (JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Reply: { } reply } frame
                 && _open.TryGetValue(frame.Id, out var waiting))
                 waiting.TrySetResult(reply);

@@ -18,10 +18,10 @@ public static class AgentQuestions
 {
     /// <summary>How the Agent and its volumes are.</summary>
     public static async Task<Welcome> StatusAsync(this IAgent agent, CancellationToken cancellation) =>
-        (Welcome)await agent.AskAsync(new Status(), cancellation).ConfigureAwait(false);
+        (Welcome)await agent.AskAsync(new Status(), cancellation);
 
     /// <summary>Cuts the writes of several volumes at one instant each.</summary>
     public static async Task<IReadOnlyList<Fence>> RotateAsync(
         this IAgent agent, IReadOnlyList<RotateVolume> volumes, CancellationToken cancellation) =>
-        ((Rotated)await agent.AskAsync(new Rotate(volumes), cancellation).ConfigureAwait(false)).Fences;
+        ((Rotated)await agent.AskAsync(new Rotate(volumes), cancellation)).Fences;
 }

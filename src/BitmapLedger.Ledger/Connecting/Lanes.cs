@@ -7,7 +7,8 @@ public sealed class Lanes
 {
     private readonly ConcurrentDictionary<Guid, SemaphoreSlim> _lanes = new();
 
-    /// <summary>Takes the lanes of some volumes, always in the order of their ids so that two takers cannot block each other.</summary>
+    /// <summary>Takes the lanes of some volumes, always in the order of their ids so that two takers cannot block
+    /// each other.</summary>
     /// <returns>Gives them back when disposed.</returns>
     public async Task<IDisposable> TakeAsync(IEnumerable<Guid> volumeIds, CancellationToken cancellation)
     {
@@ -17,7 +18,7 @@ public sealed class Lanes
             foreach (var id in volumeIds.Distinct().Order())
             {
                 var lane = _lanes.GetOrAdd(id, _ => new(1));
-                await lane.WaitAsync(cancellation).ConfigureAwait(false);
+                await lane.WaitAsync(cancellation);
                 taken.Add(lane);
             }
 

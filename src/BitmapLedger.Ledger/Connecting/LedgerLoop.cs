@@ -30,10 +30,10 @@ public sealed partial class LedgerLoop(
             {
                 await link.RunAsync(async (welcome, linked) =>
                 {
-                    await reconciler.MeetAsync(welcome, linked).ConfigureAwait(false);
+                    await reconciler.MeetAsync(welcome, linked);
                     _met = true;
                     AgentMet(welcome.ProcessId, welcome.Volumes.Count);
-                }, cancellation).ConfigureAwait(false);
+                }, cancellation);
             }
             catch (SocketException)
             {
@@ -45,7 +45,7 @@ public sealed partial class LedgerLoop(
             }
 
             _met = false;
-            await Pause(_pauseAfterFailure, cancellation).ConfigureAwait(false);
+            await Pause(_pauseAfterFailure, cancellation);
         }
     }
 
@@ -59,9 +59,9 @@ public sealed partial class LedgerLoop(
             {
                 // Before the first meeting the journals belong to the meeting.
                 if (_met)
-                    foreach (var volume in await streams.AllAsync(cancellation).ConfigureAwait(false))
-                        using (await lanes.TakeAsync([volume.Id], cancellation).ConfigureAwait(false))
-                            more |= await shipper.ShipRipeAsync(volume.Id, clock.GetUtcNow(), cancellation).ConfigureAwait(false);
+                    foreach (var volume in await streams.AllAsync(cancellation))
+                        using (await lanes.TakeAsync([volume.Id], cancellation))
+                            more |= await shipper.ShipRipeAsync(volume.Id, clock.GetUtcNow(), cancellation);
             }
             catch (Exception failure) when (!cancellation.IsCancellationRequested)
             {
@@ -70,7 +70,7 @@ public sealed partial class LedgerLoop(
             }
 
             if (!more)
-                await Pause(pause, cancellation).ConfigureAwait(false);
+                await Pause(pause, cancellation);
         }
     }
 

@@ -41,16 +41,16 @@ public sealed partial class Reconciler(
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
     {
-        var known = await streams.AllAsync(cancellation).ConfigureAwait(false);
+        var known = await streams.AllAsync(cancellation);
         foreach (var stray in welcome.Volumes.Where(v => known.All(k => k.Id != v.Id)))
-            await agent.AskAsync(new CloseVolume(stray.Id, DeleteJournal: false), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new CloseVolume(stray.Id, DeleteJournal: false), cancellation);
 
-        var newRun = await IsNewRunAsync(welcome.Run, cancellation).ConfigureAwait(false);
+        var newRun = await IsNewRunAsync(welcome.Run, cancellation);
         foreach (var state in known)
         {
             try
             {
-                await MeetAsync(state.Id, welcome.Volumes.FirstOrDefault(v => v.Id == state.Id), newRun, cancellation).ConfigureAwait(false);
+                await MeetAsync(state.Id, welcome.Volumes.FirstOrDefault(v => v.Id == state.Id), newRun, cancellation);
             }
             catch (LedgerException failure) when (!failure.IsTransient)
             {
@@ -58,23 +58,23 @@ public sealed partial class Reconciler(
             }
         }
 
-        await RememberRunAsync(welcome.Run, cancellation).ConfigureAwait(false);
+        await RememberRunAsync(welcome.Run, cancellation);
     }
 
     private async Task MeetAsync(Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
     {
-        using var _ = await lanes.TakeAsync([id], cancellation).ConfigureAwait(false);
+        using var _ = await lanes.TakeAsync([id], cancellation);
         shipper.Forget(id);
-        await shipper.ShipAllAsync(id, cancellation).ConfigureAwait(false);
-        var state = (await streams.LoadAsync(id, cancellation).ConfigureAwait(false))!;
+        await shipper.ShipAllAsync(id, cancellation);
+        var state = (await streams.LoadAsync(id, cancellation))!;
         var behind = status is not null && status.LastLsn < state.LastLsn;
         if (behind)
-            await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
         if (behind || status is not { Published: true })
         {
-            await agent.AskAsync(new OpenVolume(volumes.Spec(state)), cancellation).ConfigureAwait(false);
-            await agent.AskAsync(new PublishVolume(id), cancellation).ConfigureAwait(false);
-            status = (await agent.StatusAsync(cancellation).ConfigureAwait(false)).Volumes.Single(v => v.Id == id);
+            await agent.AskAsync(new OpenVolume(volumes.Spec(state)), cancellation);
+            await agent.AskAsync(new PublishVolume(id), cancellation);
+            status = (await agent.StatusAsync(cancellation)).Volumes.Single(v => v.Id == id);
         }
 
         List<VolumeCommand> commands = [];
@@ -84,8 +84,8 @@ public sealed partial class Reconciler(
             commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, "the journal lost writes that the ledger has"));
         if (newRun)
             commands.Add(new VolumeCommand.EndTransientBitmaps());
-        state = await DecideAsync(state, commands, status, cancellation).ConfigureAwait(false);
-        await HandOverAsync(state, cancellation).ConfigureAwait(false);
+        state = await DecideAsync(state, commands, status, cancellation);
+        await HandOverAsync(state, cancellation);
     }
 
     private async Task<VolumeState> DecideAsync(
@@ -96,7 +96,8 @@ public sealed partial class Reconciler(
         if (decision.Events.Count == 0)
             return state;
         await streams.AppendAsync(
-            [new(state.Id, state.Event, [.. decision.Events.Select(e => new TimedEvent(e, time))])], _self, record: null, cancellation).ConfigureAwait(false);
+            [new(state.Id, state.Event, [.. decision.Events.Select(
+                e => new TimedEvent(e, time))])], _self, record: null, cancellation);
         shipper.Forget(state.Id);
         return decision.After;
     }
@@ -104,29 +105,31 @@ public sealed partial class Reconciler(
     /// <summary>Gives the Agent the bits of every bitmap at a fence; until then it offers none of them.</summary>
     private async Task HandOverAsync(VolumeState state, CancellationToken cancellation)
     {
-        var fences = await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation).ConfigureAwait(false);
-        await shipper.ShipThroughAsync(state.Id, fences[0].Lsn, cancellation).ConfigureAwait(false);
+        var fences = await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation);
+        await shipper.ShipThroughAsync(state.Id, fences[0].Lsn, cancellation);
         List<BitmapSource> sources = [];
         if (state.Bitmaps.Count > 0)
         {
             Directory.CreateDirectory(settings.BitsDirectory);
-            using var replay = await reader.ReplayAsync(state.Id, new Position(long.MaxValue, fences[0].Lsn, default), cancellation).ConfigureAwait(false);
+            using var replay = await reader.ReplayAsync(
+                state.Id, new Position(long.MaxValue, fences[0].Lsn, default), cancellation);
             foreach (var bitmap in replay.State.Bitmaps)
             {
                 var file = $"{Guid.CreateVersion7():N}.bits";
                 await File.WriteAllBytesAsync(
-                    Path.Combine(settings.BitsDirectory, file), BitmapCodec.Encode(replay.Bits(bitmap.Name)), cancellation).ConfigureAwait(false);
+                    Path.Combine(
+                        settings.BitsDirectory, file), BitmapCodec.Encode(replay.Bits(bitmap.Name)), cancellation);
                 sources.Add(new(bitmap.Name, bitmap.Granularity, bitmap.Recording, [], file));
             }
         }
 
-        await agent.AskAsync(new Settle(state.Id, fences[0].Number, sources), cancellation).ConfigureAwait(false);
+        await agent.AskAsync(new Settle(state.Id, fences[0].Number, sources), cancellation);
     }
 
     private async Task<bool> IsNewRunAsync(Guid run, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        var last = await session.LoadAsync<AgentRun>(AgentRun.OnlyId, cancellation).ConfigureAwait(false);
+        var last = await session.LoadAsync<AgentRun>(AgentRun.OnlyId, cancellation);
         return last?.Run != run;
     }
 
@@ -134,7 +137,7 @@ public sealed partial class Reconciler(
     {
         await using var session = store.LightweightSession();
         session.Store(new AgentRun { Run = run });
-        await session.SaveChangesAsync(cancellation).ConfigureAwait(false);
+        await session.SaveChangesAsync(cancellation);
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume} is not served: {Reason}")]

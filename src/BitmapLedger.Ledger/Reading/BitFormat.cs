@@ -20,7 +20,8 @@ public sealed record BitFormat(IReadOnlyList<ExtentAnswer>? Extents, IReadOnlyLi
         null or "extents" => new([.. map.Extents().Select(e => new ExtentAnswer(e.Offset, e.Length))], null, null),
         "blocks" => new(null, [.. Numbers(map)], null),
         "bitmap" => new(null, null, Bits(map)),
-        _ => throw new LedgerException(ErrorCode.BadArgument, $"'{format}' is no format", "take extents, blocks or bitmap"),
+        _ => throw new LedgerException(
+            ErrorCode.BadArgument, $"'{format}' is no format", "take extents, blocks or bitmap"),
     };
 
     private static IEnumerable<long> Numbers(NativeBitmap map)

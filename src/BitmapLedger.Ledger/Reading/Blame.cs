@@ -25,20 +25,21 @@ public sealed class Blame(PointResolver points, EventReader reader)
     {
         if (limit is < 1 or > LimitMax)
             throw new LedgerException(ErrorCode.BadArgument, $"{limit} is no limit", $"take 1 to {LimitMax}");
-        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        var state = await points.CurrentAsync(volume, cancellation);
         if (offset < 0 || offset >= state.Size || length is <= 0)
             throw new LedgerException(
                 ErrorCode.BadArgument, $"offset {offset}, length {length ?? 1} is not inside volume '{state.Name}' of {state.Size} bytes");
         var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
-        var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation).ConfigureAwait(false);
-        var held = await HeldByAsync(state, cancellation).ConfigureAwait(false);
+        var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
+        var held = await HeldByAsync(state, cancellation);
         var found = new Found(limit ?? LimitDefault);
-        await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation).ConfigureAwait(false))
+        await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
         {
             if (e.Data is TrackingLost lost && e.Version > first.At.Event)
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
             if (e.Data is WritesRecorded writes
-                && !found.Add(Touching(writes.Packed, offset, end, first.At, last.At), e.Version, writes.Packed.Connections, held))
+                && !found.Add(Touching(
+                    writes.Packed, offset, end, first.At, last.At), e.Version, writes.Packed.Connections, held))
                 break;
         }
 
@@ -59,7 +60,7 @@ public sealed class Blame(PointResolver points, EventReader reader)
     private async Task<HeldBy> HeldByAsync(VolumeState state, CancellationToken cancellation)
     {
         var held = new HeldBy(state);
-        await foreach (var e in reader.ReadAsync(state.Id, 0, state.Event, cancellation).ConfigureAwait(false))
+        await foreach (var e in reader.ReadAsync(state.Id, 0, state.Event, cancellation))
             held.Apply((IVolumeEvent)e.Data, e.Version);
         return held;
     }
@@ -82,9 +83,11 @@ public sealed class Blame(PointResolver points, EventReader reader)
             {
                 if (Writes.Count == limit)
                     return Complete = false;
-                var client = names.FirstOrDefault(n => n.Connection == write.Connection).Name ?? $"connection {write.Connection}";
+                var client = names.FirstOrDefault(
+                    n => n.Connection == write.Connection).Name ?? $"connection {write.Connection}";
                 Writes.Add(new(
-                    write.Lsn, Timestamps.Show(Timestamps.FromMicroseconds(write.TimeMicroseconds)), write.Offset, write.Length,
+                    write.Lsn, Timestamps.Show(
+                        Timestamps.FromMicroseconds(write.TimeMicroseconds)), write.Offset, write.Length,
                     Kind(write.Kind), client, number, holders));
             }
 

@@ -23,7 +23,7 @@ public sealed class EventReader(IDocumentStore store)
         {
             var page = await session.Events.FetchStreamAsync(
                 volumeId, version: Math.Min(throughEvent, afterEvent + PageEvents), fromVersion: afterEvent + 1,
-                token: cancellation).ConfigureAwait(false);
+                token: cancellation);
             foreach (var happened in page)
                 yield return happened;
             if (page.Count < PageEvents)
@@ -41,7 +41,7 @@ public sealed class EventReader(IDocumentStore store)
         {
             var from = Math.Max(afterEvent, throughEvent - PageEvents);
             var page = await session.Events.FetchStreamAsync(
-                volumeId, version: throughEvent, fromVersion: from + 1, token: cancellation).ConfigureAwait(false);
+                volumeId, version: throughEvent, fromVersion: from + 1, token: cancellation);
             foreach (var happened in page.Reverse())
                 yield return happened;
             throughEvent = from;
@@ -52,7 +52,8 @@ public sealed class EventReader(IDocumentStore store)
     public async Task<IEvent?> OneAsync(Guid volumeId, long number, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        var page = await session.Events.FetchStreamAsync(volumeId, version: number, fromVersion: number, token: cancellation).ConfigureAwait(false);
+        var page = await session.Events.FetchStreamAsync(
+            volumeId, version: number, fromVersion: number, token: cancellation);
         return page.Count == 1 ? page[0] : null;
     }
 
@@ -62,11 +63,12 @@ public sealed class EventReader(IDocumentStore store)
         ReplayAsync(volumeId, new BitmapReplay(), at, cancellation);
 
     /// <summary>Goes on with a replay up to a position.</summary>
-    public async Task<BitmapReplay> ReplayAsync(Guid volumeId, BitmapReplay replay, Position at, CancellationToken cancellation)
+    public async Task<BitmapReplay> ReplayAsync(
+        Guid volumeId, BitmapReplay replay, Position at, CancellationToken cancellation)
     {
         try
         {
-            await foreach (var happened in ReadAsync(volumeId, replay.State.Event, at.Event, cancellation).ConfigureAwait(false))
+            await foreach (var happened in ReadAsync(volumeId, replay.State.Event, at.Event, cancellation))
                 if (happened.Data is IVolumeEvent volumeEvent)
                     replay.Apply(volumeEvent, happened.Version, happened.Timestamp, at.Lsn);
             return replay;

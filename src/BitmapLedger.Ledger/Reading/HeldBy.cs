@@ -35,7 +35,8 @@ internal sealed class HeldBy(VolumeState now)
 
     public IReadOnlyList<string> At(long number) =>
     [
-        .. _recorded.Where(r => r.Value.Exists(i => i.From < number && number < i.To)).Select(r => r.Key).Order(StringComparer.Ordinal),
+        .. _recorded.Where(r => r.Value.Exists(i => i.From < number && number < i.To)).Select(
+            r => r.Key).Order(StringComparer.Ordinal),
         .. now.Checkpoints.Where(c => c.Event < number).Select(c => $"checkpoint:{c.Name}..now"),
     ];
 

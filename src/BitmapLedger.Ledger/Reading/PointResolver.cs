@@ -28,15 +28,16 @@ public sealed record ResolvedPoint(string Asked, Position At)
 /// <param name="lanes">Held while the newest writes are shipped.</param>
 /// <param name="shipper">Ships them.</param>
 /// <param name="clock">Says what time it is.</param>
-public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
+public sealed class PointResolver(
+    EventReader reader, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
 {
     /// <summary>The state of a volume after everything recorded up to now.</summary>
     public async Task<VolumeState> CurrentAsync(string volume, CancellationToken cancellation)
     {
-        var id = (await streams.FindAsync(volume, cancellation).ConfigureAwait(false)).Id;
-        using (await lanes.TakeAsync([id], cancellation).ConfigureAwait(false))
-            await shipper.ShipAllAsync(id, cancellation).ConfigureAwait(false);
-        return (await streams.LoadAsync(id, cancellation).ConfigureAwait(false))!;
+        var id = (await streams.FindAsync(volume, cancellation)).Id;
+        using (await lanes.TakeAsync([id], cancellation))
+            await shipper.ShipAllAsync(id, cancellation);
+        return (await streams.LoadAsync(id, cancellation))!;
     }
 
     /// <summary>Resolves a point of a volume.</summary>
@@ -47,21 +48,22 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
     public async Task<ResolvedPoint> ResolveAsync(string text, VolumeState state, CancellationToken cancellation)
     {
         var point = Point.TryParse(text, out var fault) ?? throw new LedgerException(ErrorCode.BadPoint, fault);
-        return new(text, await ResolveAsync(point, text, state, cancellation).ConfigureAwait(false));
+        return new(text, await ResolveAsync(point, text, state, cancellation));
     }
 
     /// <summary>Resolves both ends of a range, and refuses one that ends before it begins.</summary>
     public async Task<(ResolvedPoint From, ResolvedPoint To)> RangeAsync(
         string from, string to, VolumeState state, CancellationToken cancellation)
     {
-        var first = await ResolveAsync(from, state, cancellation).ConfigureAwait(false);
-        var last = await ResolveAsync(to, state, cancellation).ConfigureAwait(false);
+        var first = await ResolveAsync(from, state, cancellation);
+        var last = await ResolveAsync(to, state, cancellation);
         return (first.At.Event, first.At.Lsn).CompareTo((last.At.Event, last.At.Lsn)) <= 0
             ? (first, last)
             : throw new LedgerException(ErrorCode.BadPoint, $"from '{from}' is later than to '{to}'", "exchange them");
     }
 
-    private async Task<Position> ResolveAsync(Point point, string text, VolumeState state, CancellationToken cancellation)
+    private async Task<Position> ResolveAsync(
+        Point point, string text, VolumeState state, CancellationToken cancellation)
     {
         var now = clock.GetUtcNow();
         switch (point)
@@ -72,25 +74,26 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
                 return new(1, 0, state.Created);
             case Point.AtEvent { Number: var number }:
                 return number <= state.Event
-                    ? Behind((await reader.OneAsync(state.Id, number, cancellation).ConfigureAwait(false))!)
+                    ? Behind((await reader.OneAsync(state.Id, number, cancellation))!)
                     : throw Future(text, $"the last event is {state.Event}");
             case Point.AtLsn { Number: var lsn }:
                 return lsn <= state.LastLsn
-                    ? await AtLsnAsync(lsn, state, cancellation).ConfigureAwait(false)
+                    ? await AtLsnAsync(lsn, state, cancellation)
                     : throw Future(text, $"the last write is {state.LastLsn}");
             case Point.AtCheckpoint { Name: var name }:
                 return state.Checkpoint(name) is { } checkpoint
                     ? new(checkpoint.Event, checkpoint.Lsn, checkpoint.Time)
-                    : throw new LedgerException(ErrorCode.NotFound, $"Checkpoint '{name}' of volume '{state.Name}' not found");
+                    : throw new LedgerException(
+                        ErrorCode.NotFound, $"Checkpoint '{name}' of volume '{state.Name}' not found");
             case Point.AtSlice { Bitmap: var bitmap, Number: var slice }:
                 throw new LedgerException(ErrorCode.NotFound, $"Slice {slice} of bitmap '{bitmap}' not found");
             case Point.AtInstant { Time: var time }:
                 return time <= now
-                    ? await AtInstantAsync(time, text, state, cancellation).ConfigureAwait(false)
+                    ? await AtInstantAsync(time, text, state, cancellation)
                     : throw Future(text, $"it is {Timestamps.Show(now)}");
             case Point.Ago { Span: var span }:
                 var then = span < now - DateTimeOffset.UnixEpoch ? now - span : DateTimeOffset.UnixEpoch;
-                return await AtInstantAsync(then, text, state, cancellation).ConfigureAwait(false);
+                return await AtInstantAsync(then, text, state, cancellation);
             default:
                 throw new LedgerException(ErrorCode.BadPoint, $"'{text}' is no point in time");
         }
@@ -100,11 +103,12 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
     {
         if (lsn == 0)
             return new(1, 0, state.Created);
-        var holder = await FirstAsync(state, e => LastLsn(e) >= lsn, cancellation).ConfigureAwait(false);
+        var holder = await FirstAsync(state, e => LastLsn(e) >= lsn, cancellation);
         return Cut(holder!, w => w.Lsn <= lsn, lsn);
     }
 
-    private async Task<Position> AtInstantAsync(DateTimeOffset time, string text, VolumeState state, CancellationToken cancellation)
+    private async Task<Position> AtInstantAsync(
+        DateTimeOffset time, string text, VolumeState state, CancellationToken cancellation)
     {
         if (time < state.Created)
         {
@@ -115,12 +119,12 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
         }
 
         var limit = Timestamps.ToMicroseconds(time);
-        var next = await FirstAsync(state, e => e.Timestamp > time, cancellation).ConfigureAwait(false);
+        var next = await FirstAsync(state, e => e.Timestamp > time, cancellation);
         if (next is null)
             return new(state.Event, state.LastLsn, time);
         if (next.Data is WritesRecorded { Packed.FirstTimeMicroseconds: var first } && first <= limit)
             return Cut(next, w => w.TimeMicroseconds <= limit, long.MaxValue) with { Time = time };
-        var before = (await reader.OneAsync(state.Id, next.Version - 1, cancellation).ConfigureAwait(false))!;
+        var before = (await reader.OneAsync(state.Id, next.Version - 1, cancellation))!;
         return Behind(before) with { Time = time };
     }
 
@@ -132,7 +136,7 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
         while (low <= high)
         {
             var middle = low + (high - low) / 2;
-            var candidate = (await reader.OneAsync(state.Id, middle, cancellation).ConfigureAwait(false))!;
+            var candidate = (await reader.OneAsync(state.Id, middle, cancellation))!;
             if (holds(candidate))
                 (found, high) = (candidate, middle - 1);
             else
@@ -161,7 +165,8 @@ public sealed class PointResolver(EventReader reader, VolumeStreams streams, Lan
         {
             if (!belongs(write))
                 break;
-            at = new(holder.Version, lsn == long.MaxValue ? write.Lsn : lsn, Timestamps.FromMicroseconds(write.TimeMicroseconds));
+            at = new(holder.Version, lsn == long.MaxValue ? write.Lsn : lsn, Timestamps.FromMicroseconds(
+                write.TimeMicroseconds));
         }
 
         return at;

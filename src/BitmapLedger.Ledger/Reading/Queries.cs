@@ -28,18 +28,21 @@ public sealed class Queries(PointResolver points, EventReader reader)
     {
         var grain = granularity is not { } bytes ? Granularity.Default
             : Granularity.IsValid(bytes) ? Granularity.FromBytes(bytes)
-            : throw new LedgerException(ErrorCode.BadArgument, "Granularity must be power of 2 and at least 512", $"{bytes} is not; take 512 to 2G");
-        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
-        var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation).ConfigureAwait(false);
+            : throw new LedgerException(
+                ErrorCode.BadArgument, "Granularity must be power of 2 and at least 512",
+                $"{bytes} is not; take 512 to 2G");
+        var state = await points.CurrentAsync(volume, cancellation);
+        var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation);
         using var fold = new ChangeFold(state.Size, grain, first.At, last.At);
         // The event of `from` may be cut in the middle: what is behind the cut belongs to the range.
-        await foreach (var e in reader.ReadAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation).ConfigureAwait(false))
+        await foreach (var e in reader.ReadAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
             if (e.Data is IVolumeEvent happened)
                 fold.Apply(happened, e.Version);
 
         var shown = BitFormat.Of(fold.Changed, format);
         return new(
-            state.Name, first.Answer, last.Answer, grain.Bytes, new(state.Size, state.Size), fold.Gaps.Count == 0, Show(fold.Gaps),
+            state.Name, first.Answer, last.Answer, grain.Bytes, new(
+                state.Size, state.Size), fold.Gaps.Count == 0, Show(fold.Gaps),
             fold.Changed.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
@@ -47,26 +50,27 @@ public sealed class Queries(PointResolver points, EventReader reader)
     public async Task<ReplayAnswer> ReplayAsync(
         string volume, string at, string? bitmap, string? format, CancellationToken cancellation)
     {
-        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
-        var point = await points.ResolveAsync(at, state, cancellation).ConfigureAwait(false);
-        using var replay = await reader.ReplayAsync(state.Id, point.At, cancellation).ConfigureAwait(false);
+        var state = await points.CurrentAsync(volume, cancellation);
+        var point = await points.ResolveAsync(at, state, cancellation);
+        using var replay = await reader.ReplayAsync(state.Id, point.At, cancellation);
         if (bitmap is not null && replay.State.Bitmap(bitmap) is null)
             throw new LedgerException(ErrorCode.NotFound, $"Dirty bitmap '{bitmap}' not found", $"at {at}");
 
-        var bitmaps = replay.State.Bitmaps.Where(b => bitmap is null || b.Name == bitmap).Select(b => Show(b, replay.Bits(b.Name), format));
+        var bitmaps = replay.State.Bitmaps.Where(
+            b => bitmap is null || b.Name == bitmap).Select(b => Show(b, replay.Bits(b.Name), format));
         return new(state.Name, point.Answer, replay.Gaps.Count == 0, Show(replay.Gaps), [.. bitmaps]);
     }
 
     /// <summary>The events of a volume, newest last.</summary>
     public async Task<HistoryAnswer> HistoryAsync(string volume, HistoryFilter filter, CancellationToken cancellation)
     {
-        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
-        var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation).ConfigureAwait(false)).At.Event;
+        var state = await points.CurrentAsync(volume, cancellation);
+        var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation)).At.Event;
         var (from, to) = filter.From is null
-            ? (first, await points.ResolveAsync(filter.To ?? "now", state, cancellation).ConfigureAwait(false))
-            : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation).ConfigureAwait(false)).To);
+            ? (first, await points.ResolveAsync(filter.To ?? "now", state, cancellation))
+            : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation)).To);
         List<HistoryEvent> events = [];
-        await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation).ConfigureAwait(false))
+        await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation))
             if (Passes(e, filter))
                 events.Add(EventView.Show(e));
         return new(events);
@@ -80,7 +84,8 @@ public sealed class Queries(PointResolver points, EventReader reader)
             new($"checkpoint:{c.Name}", c.Event, c.Lsn, Timestamps.Show(c.Time)))),
     ];
 
-    internal static IReadOnlyList<GapAnswer> Show(IReadOnlyList<Gap> gaps) => [.. gaps.Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why))];
+    internal static IReadOnlyList<GapAnswer> Show(IReadOnlyList<Gap> gaps) =>
+        [.. gaps.Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why))];
 
     private static BitmapAnswer Show(BitmapState bitmap, NativeBitmap bits, string? format)
     {

@@ -12,7 +12,8 @@ using static Weasel.Postgresql.SchemaUtils;
 namespace BitmapLedger.Ledger.Rebuilding;
 
 /// <summary>
-/// The materialised bits of every bitmap, a row a volume: <c>bitmap_bits (volume_id, event, state, names, bits)</c>. Each
+/// The materialised bits of every bitmap, a row a volume: <c>bitmap_bits (volume_id, event, state, names, bits)</c>.
+/// Each
 /// row says up to which event it is, so that a reader can fold what came since on top.
 /// </summary>
 /// <param name="source">Connections.</param>
@@ -33,19 +34,20 @@ public sealed class BitmapBits(NpgsqlDataSource source)
     /// <summary>The table.</summary>
     public static Table Table { get; } = MakeTable();
 
-    /// <summary>A replay that stands where the row of a volume does; one that stands at the beginning when there is none.</summary>
+    /// <summary>A replay that stands where the row of a volume does; one that stands at the beginning when there is
+    /// none.</summary>
     /// <returns>The caller disposes it.</returns>
     public async Task<BitmapReplay> LoadAsync(Guid volumeId, CancellationToken cancellation)
     {
         await using var command = source.CreateCommand(
             $"select state::text, names, bits from {LedgerSchema.Name}.bitmap_bits where volume_id = $1");
         command.Parameters.Add(new() { Value = volumeId });
-        await using var row = await command.ExecuteReaderAsync(cancellation).ConfigureAwait(false);
-        if (!await row.ReadAsync(cancellation).ConfigureAwait(false))
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        if (!await row.ReadAsync(cancellation))
             return new();
         var state = JsonSerializer.Deserialize<VolumeState>(row.GetString(0), _json)!;
-        var names = await row.GetFieldValueAsync<string[]>(1, cancellation).ConfigureAwait(false);
-        var bits = await row.GetFieldValueAsync<byte[][]>(2, cancellation).ConfigureAwait(false);
+        var names = await row.GetFieldValueAsync<string[]>(1, cancellation);
+        var bits = await row.GetFieldValueAsync<byte[][]>(2, cancellation);
         return new(state, names.Zip(bits.Select(b => Decode(volumeId, b)), KeyValuePair.Create));
     }
 

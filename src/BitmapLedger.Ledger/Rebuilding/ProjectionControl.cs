@@ -7,7 +7,8 @@ namespace BitmapLedger.Ledger.Rebuilding;
 /// <summary>How projections stand, and rebuilding them while events flow.</summary>
 /// <param name="store">The store.</param>
 /// <param name="coordinator">Whose daemon runs them: a second daemon would count twice.</param>
-public sealed class ProjectionControl(IDocumentStore store, Marten.Events.Daemon.Coordination.IProjectionCoordinator coordinator)
+public sealed class ProjectionControl(
+    IDocumentStore store, Marten.Events.Daemon.Coordination.IProjectionCoordinator coordinator)
 {
     private const string InlineName = "volume-state";
     private static readonly TimeSpan _rebuildLimit = TimeSpan.FromHours(1);
@@ -15,10 +16,11 @@ public sealed class ProjectionControl(IDocumentStore store, Marten.Events.Daemon
     /// <summary>How far each projection is.</summary>
     public async Task<ProjectionsAnswer> StatusAsync(CancellationToken cancellation)
     {
-        var progress = await store.Advanced.AllProjectionProgress(token: cancellation).ConfigureAwait(false);
-        var statistics = await store.Advanced.FetchEventStoreStatistics(token: cancellation).ConfigureAwait(false);
+        var progress = await store.Advanced.AllProjectionProgress(token: cancellation);
+        var statistics = await store.Advanced.FetchEventStoreStatistics(token: cancellation);
         var last = statistics.EventSequenceNumber;
-        var async = progress.FirstOrDefault(p => p.ShardName.StartsWith(BitmapBits.ProjectionName, StringComparison.Ordinal))?.Sequence ?? 0;
+        var async = progress.FirstOrDefault(
+            p => p.ShardName.StartsWith(BitmapBits.ProjectionName, StringComparison.Ordinal))?.Sequence ?? 0;
         return new(
         [
             new(InlineName, "inline", last, 0),
@@ -36,9 +38,9 @@ public sealed class ProjectionControl(IDocumentStore store, Marten.Events.Daemon
                 ErrorCode.NotFound, $"Projection '{name}' not found or not rebuilt apart", $"there is {BitmapBits.ProjectionName}");
         var daemon = coordinator.DaemonForMainDatabase();
         var shard = $"{BitmapBits.ProjectionName}:All";
-        await daemon.StopAgentAsync(shard).ConfigureAwait(false);
-        await daemon.RebuildProjectionAsync(BitmapBits.ProjectionName, _rebuildLimit, cancellation).ConfigureAwait(false);
-        await daemon.StartAgentAsync(shard, cancellation).ConfigureAwait(false);
-        return await StatusAsync(cancellation).ConfigureAwait(false);
+        await daemon.StopAgentAsync(shard);
+        await daemon.RebuildProjectionAsync(BitmapBits.ProjectionName, _rebuildLimit, cancellation);
+        await daemon.StartAgentAsync(shard, cancellation);
+        return await StatusAsync(cancellation);
     }
 }

@@ -29,14 +29,14 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <returns>Whether there may be more at once.</returns>
     public async Task<bool> ShipRipeAsync(Guid volumeId, DateTimeOffset now, CancellationToken cancellation)
     {
-        var volume = await OpenAsync(volumeId, cancellation).ConfigureAwait(false);
+        var volume = await OpenAsync(volumeId, cancellation);
         volume.Fill();
         var ripe = volume.Waiting >= BlockGood
             || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
         if (!ripe)
             return false;
-        await ShipBlockAsync(volumeId, volume, volume.Waiting, cancellation).ConfigureAwait(false);
-        await ReleaseAsync(volumeId, volume.LastLsn, cancellation).ConfigureAwait(false);
+        await ShipBlockAsync(volumeId, volume, volume.Waiting, cancellation);
+        await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
         return volume.Waiting > 0 || volume.LastLsn % BlockGood == 0;
     }
 
@@ -44,7 +44,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <returns>Number of the last event of the stream.</returns>
     public async Task<long> ShipThroughAsync(Guid volumeId, long lsn, CancellationToken cancellation)
     {
-        var volume = await OpenAsync(volumeId, cancellation).ConfigureAwait(false);
+        var volume = await OpenAsync(volumeId, cancellation);
         while (volume.LastLsn < lsn)
         {
             volume.Fill();
@@ -53,7 +53,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
                 count--;
             if (count == 0)
                 break;
-            await ShipBlockAsync(volumeId, volume, count, cancellation).ConfigureAwait(false);
+            await ShipBlockAsync(volumeId, volume, count, cancellation);
         }
 
         return volume.LastEvent;
@@ -65,7 +65,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
 
     /// <summary>LSN of the last write in the stream, as shipping knows it.</summary>
     public async Task<long> LastLsnAsync(Guid volumeId, CancellationToken cancellation) =>
-        (await OpenAsync(volumeId, cancellation).ConfigureAwait(false)).LastLsn;
+        (await OpenAsync(volumeId, cancellation)).LastLsn;
 
     /// <summary>Somebody else appended, or it is not known who did: the stream is asked again.</summary>
     public void Forget(Guid volumeId)
@@ -78,7 +78,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     {
         if (_volumes.TryGetValue(volumeId, out var open))
             return open;
-        var state = await streams.LoadAsync(volumeId, cancellation).ConfigureAwait(false) ?? new VolumeState();
+        var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState();
         return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn);
     }
 
@@ -88,7 +88,8 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         var last = volume.Writes[count - 1].Lsn;
         try
         {
-            await streams.AppendAsync([new(volumeId, volume.LastEvent, events)], origin: null, record: null, cancellation).ConfigureAwait(false);
+            await streams.AppendAsync(
+                [new(volumeId, volume.LastEvent, events)], origin: null, record: null, cancellation);
         }
         catch
         {
@@ -102,7 +103,8 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     }
 
     /// <summary>
-    /// The events of a block. LSNs that the journal passed over are voids; LSNs that it has freed although the stream has
+    /// The events of a block. LSNs that the journal passed over are voids; LSNs that it has freed although the
+    /// stream has
     /// not got them are a gap: then the ledger has forgotten what it once acknowledged.
     /// </summary>
     private static List<TimedEvent> Block(ShippingVolume volume, int count)
@@ -129,7 +131,8 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         }
 
         ConnectionName[] names =
-            [.. connections.Where(volume.Reader.Names.ContainsKey).Order().Select(c => new ConnectionName(c, volume.Reader.Names[c]))];
+            [.. connections.Where(
+                volume.Reader.Names.ContainsKey).Order().Select(c => new ConnectionName(c, volume.Reader.Names[c]))];
         _ = PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed);
         events.Add(new(new WritesRecorded(packed!), Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
         return events;
@@ -141,7 +144,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             return;
         try
         {
-            await agent.AskAsync(new Release(volumeId, lsn), cancellation).ConfigureAwait(false);
+            await agent.AskAsync(new Release(volumeId, lsn), cancellation);
         }
         catch (LedgerException)
         {

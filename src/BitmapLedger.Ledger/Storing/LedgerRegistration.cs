@@ -24,7 +24,8 @@ public static class LedgerRegistration
     /// <param name="services">The container.</param>
     /// <param name="connectionString">Of PostgreSQL.</param>
     /// <param name="settings">Where the data directory is.</param>
-    public static IServiceCollection AddLedger(this IServiceCollection services, string connectionString, LedgerSettings settings)
+    public static IServiceCollection AddLedger(
+        this IServiceCollection services, string connectionString, LedgerSettings settings)
     {
         var source = DataSource(connectionString);
         services.AddSingleton(source);
@@ -67,7 +68,8 @@ public static class LedgerRegistration
         options.Events.MetadataConfig.UserNameEnabled = true;
         options.Events.AddEventTypes(
         [
-            typeof(VolumeCreated), typeof(VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(BitmapAdded),
+            typeof(VolumeCreated), typeof(
+                VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(BitmapAdded),
             typeof(BitmapRemoved), typeof(BitmapCleared), typeof(BitmapEnabled), typeof(BitmapDisabled),
             typeof(CheckpointCreated), typeof(CheckpointRemoved),
         ]);
@@ -75,7 +77,8 @@ public static class LedgerRegistration
         options.Schema.For<CommandRecord>();
         options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
-        options.Projections.Add(new BitmapBitsProjection(new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
+        options.Projections.Add(new BitmapBitsProjection(
+            new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
         {
             o.BatchSize = 64;
             o.MaximumHopperSize = 256;

@@ -26,8 +26,8 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public async Task<SchemaAnswer> StatusAsync(CancellationToken cancellation)
     {
         await using var command = source.CreateCommand($"select to_regclass('{Name}.schema_version') is not null");
-        var found = await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false) is true
-            ? await FoundAsync(cancellation).ConfigureAwait(false)
+        var found = await command.ExecuteScalarAsync(cancellation) is true
+            ? await FoundAsync(cancellation)
             : 0;
         return new(found, Version, found == Version);
     }
@@ -36,19 +36,19 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     /// <exception cref="LedgerException">A newer program made it.</exception>
     public async Task<SchemaAnswer> ApplyAsync(CancellationToken cancellation)
     {
-        RefuseNewer(await StatusAsync(cancellation).ConfigureAwait(false));
-        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync().ConfigureAwait(false);
+        RefuseNewer(await StatusAsync(cancellation));
+        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
         await using var command = source.CreateCommand(
             $"{OwnSql} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
-        await command.ExecuteNonQueryAsync(cancellation).ConfigureAwait(false);
-        return await StatusAsync(cancellation).ConfigureAwait(false);
+        await command.ExecuteNonQueryAsync(cancellation);
+        return await StatusAsync(cancellation);
     }
 
     /// <summary>Refuses a database that is not ready for this program.</summary>
     /// <exception cref="LedgerException">The schema is missing, older or newer.</exception>
     public async Task RequireAsync(CancellationToken cancellation)
     {
-        var status = await StatusAsync(cancellation).ConfigureAwait(false);
+        var status = await StatusAsync(cancellation);
         RefuseNewer(status);
         if (!status.Current)
             throw new LedgerException(
@@ -62,7 +62,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public async Task RequireDurableAsync(CancellationToken cancellation)
     {
         await using var command = source.CreateCommand("select current_setting('fsync')");
-        if (await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false) is not "on")
+        if (await command.ExecuteScalarAsync(cancellation) is not "on")
             throw new LedgerException(
                 ErrorCode.Failed, "PostgreSQL runs with fsync=off and may forget what it has acknowledged", "set fsync=on");
     }
@@ -74,7 +74,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     private async Task<int> FoundAsync(CancellationToken cancellation)
     {
         await using var command = source.CreateCommand($"select coalesce(max(version), 0) from {Name}.schema_version");
-        return (int)(await command.ExecuteScalarAsync(cancellation).ConfigureAwait(false))!;
+        return (int)(await command.ExecuteScalarAsync(cancellation))!;
     }
 
     private static void RefuseNewer(SchemaAnswer status)

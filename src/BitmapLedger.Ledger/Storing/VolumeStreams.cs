@@ -36,7 +36,7 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     public async Task<VolumeState?> LoadAsync(Guid volumeId, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.LoadAsync<VolumeState>(volumeId, cancellation).ConfigureAwait(false);
+        return await session.LoadAsync<VolumeState>(volumeId, cancellation);
     }
 
     /// <summary>The state of the volume of a name.</summary>
@@ -44,22 +44,23 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     public async Task<VolumeState> FindAsync(string name, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation).ConfigureAwait(false)
-            ?? throw new LedgerException(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
+        return await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
+            ?? throw new LedgerException(
+                ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
     }
 
     /// <summary>Every volume that is watched, by name.</summary>
     public async Task<IReadOnlyList<VolumeState>> AllAsync(CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation).ConfigureAwait(false);
+        return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
     }
 
     /// <summary>What a command id came to, or null.</summary>
     public async Task<CommandRecord?> RecordAsync(string commandId, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.LoadAsync<CommandRecord>(commandId, cancellation).ConfigureAwait(false);
+        return await session.LoadAsync<CommandRecord>(commandId, cancellation);
     }
 
     /// <summary>
@@ -79,12 +80,12 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         {
             try
             {
-                await TryAppendAsync(appends, origin, record, cancellation).ConfigureAwait(false);
+                await TryAppendAsync(appends, origin, record, cancellation);
                 return;
             }
             catch (Exception failure) when (failure is not (OperationCanceledException or LedgerException))
             {
-                if (await HappenedAsync(appends, record, failure, started, cancellation).ConfigureAwait(false))
+                if (await HappenedAsync(appends, record, failure, started, cancellation))
                     return;
             }
         }
@@ -117,7 +118,7 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 
         if (record is not null)
             session.Insert(record);
-        await session.SaveChangesAsync(cancellation).ConfigureAwait(false);
+        await session.SaveChangesAsync(cancellation);
     }
 
     /// <summary>Whether the append is there after all; waits for PostgreSQL to say.</summary>
@@ -130,8 +131,9 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
             {
                 await using var session = store.QuerySession();
                 if (appends.FirstOrDefault(a => a.Events.Count > 0) is not { } append)
-                    return record is not null && await session.LoadAsync<CommandRecord>(record.Id, cancellation).ConfigureAwait(false) is not null;
-                var state = await session.Events.FetchStreamStateAsync(append.VolumeId, cancellation).ConfigureAwait(false);
+                    return record is not null && await session.LoadAsync<CommandRecord>(
+                        record.Id, cancellation) is not null;
+                var state = await session.Events.FetchStreamStateAsync(append.VolumeId, cancellation);
                 var there = state?.Version ?? 0;
                 if (there == append.ExpectedEvent + append.Events.Count)
                     return true;
@@ -146,11 +148,13 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
             {
                 if (clock.GetElapsedTime(started) > _patience)
                     throw Away(unreachable);
-                await Task.Delay(_pause, clock, cancellation).ConfigureAwait(false);
+                await Task.Delay(_pause, clock, cancellation);
             }
         }
     }
 
     private static LedgerException Away(Exception cause) =>
-        new(ErrorCode.Busy, $"PostgreSQL does not answer: {cause.GetBaseException().Message}", "writes go on and are kept; try again");
+        new(
+            ErrorCode.Busy, $"PostgreSQL does not answer: {cause.GetBaseException().Message}",
+            "writes go on and are kept; try again");
 }

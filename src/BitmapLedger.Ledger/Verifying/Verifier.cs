@@ -14,7 +14,8 @@ using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Verifying;
 
-/// <summary>Proves that live, projected and replayed bits are the same, and that stream and journals are whole.</summary>
+/// <summary>Proves that live, projected and replayed bits are the same, and that stream and journals are
+/// whole.</summary>
 public sealed class Verifier(
     VolumeStreams streams, Lanes lanes, IAgent agent, Shipper shipper, EventReader reader, PointResolver points, BitmapBits rows,
     LedgerSettings settings, TimeProvider clock)
@@ -22,37 +23,37 @@ public sealed class Verifier(
     /// <summary>Compares the bits of every bitmap at a point; the Agent's too when the point is now.</summary>
     public async Task<VerifyAnswer> VerifyAsync(string volume, string? at, CancellationToken cancellation)
     {
-        var state = await points.CurrentAsync(volume, cancellation).ConfigureAwait(false);
+        var state = await points.CurrentAsync(volume, cancellation);
         if (at is not (null or "now"))
         {
-            var past = await points.ResolveAsync(at, state, cancellation).ConfigureAwait(false);
-            return await CompareAsync(state, past, live: null, cancellation).ConfigureAwait(false);
+            var past = await points.ResolveAsync(at, state, cancellation);
+            return await CompareAsync(state, past, live: null, cancellation);
         }
 
-        using var _ = await lanes.TakeAsync([state.Id], cancellation).ConfigureAwait(false);
-        var fence = (await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation).ConfigureAwait(false))[0];
-        var last = await shipper.ShipThroughAsync(state.Id, fence.Lsn, cancellation).ConfigureAwait(false);
-        var live = ((Digests)await agent.AskAsync(new Digest(state.Id, fence.Number), cancellation).ConfigureAwait(false)).Bitmaps;
+        using var _ = await lanes.TakeAsync([state.Id], cancellation);
+        var fence = (await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation))[0];
+        var last = await shipper.ShipThroughAsync(state.Id, fence.Lsn, cancellation);
+        var live = ((Digests)await agent.AskAsync(new Digest(state.Id, fence.Number), cancellation)).Bitmaps;
         await agent.AskAsync(
-            CarryOutHandler.Settlement(fence, BitTransfer.Of(state, [], state)), cancellation).ConfigureAwait(false);
+            CarryOutHandler.Settlement(fence, BitTransfer.Of(state, [], state)), cancellation);
         var now = new ResolvedPoint("now", new(last, fence.Lsn, clock.GetUtcNow()));
-        return await CompareAsync(state, now, live, cancellation).ConfigureAwait(false);
+        return await CompareAsync(state, now, live, cancellation);
     }
 
     /// <summary>Reads everything: each LSN of each stream once, every checksum, every journal.</summary>
     public async Task<CheckAnswer> CheckAsync(CancellationToken cancellation)
     {
         List<CheckedVolume> volumes = [];
-        foreach (var state in await streams.AllAsync(cancellation).ConfigureAwait(false))
-            volumes.Add(await CheckAsync(state, cancellation).ConfigureAwait(false));
+        foreach (var state in await streams.AllAsync(cancellation))
+            volumes.Add(await CheckAsync(state, cancellation));
         return new(volumes.TrueForAll(v => v.Damage.Count == 0), volumes);
     }
 
     private async Task<VerifyAnswer> CompareAsync(
         VolumeState state, ResolvedPoint at, IReadOnlyList<BitmapDigest>? live, CancellationToken cancellation)
     {
-        using var replayed = await reader.ReplayAsync(state.Id, at.At, cancellation).ConfigureAwait(false);
-        var row = await rows.LoadAsync(state.Id, cancellation).ConfigureAwait(false);
+        using var replayed = await reader.ReplayAsync(state.Id, at.At, cancellation);
+        var row = await rows.LoadAsync(state.Id, cancellation);
         var rowEvent = row.State.Event;
         // A row that is further than the point cannot go back; then the projection has nothing to say of it but itself.
         if (rowEvent > at.At.Event || (rowEvent == at.At.Event && at.At.Lsn < row.State.LastLsn))
@@ -61,7 +62,7 @@ public sealed class Verifier(
             row = new();
         }
 
-        using var projected = await reader.ReplayAsync(state.Id, row, at.At, cancellation).ConfigureAwait(false);
+        using var projected = await reader.ReplayAsync(state.Id, row, at.At, cancellation);
         List<VerifiedBitmap> bitmaps = [];
         foreach (var bitmap in replayed.State.Bitmaps)
         {
@@ -84,7 +85,7 @@ public sealed class Verifier(
         long events = 0, writes = 0, lsn = 0;
         try
         {
-            await foreach (var e in reader.ReadAsync(state.Id, 0, long.MaxValue, cancellation).ConfigureAwait(false))
+            await foreach (var e in reader.ReadAsync(state.Id, 0, long.MaxValue, cancellation))
             {
                 if (e.Version != ++events)
                     damage.Add($"stream of '{state.Name}': event {e.Version} stands where {events} is due");

@@ -5,7 +5,8 @@ namespace BitmapLedger.WritePath.Backends;
 
 /// <summary>
 /// The locks that QEMU's file driver takes, so that it and we keep off each other's images: a shared lock on byte
-/// 100 + p for each permission p in use, and on 200 + p for each that others may not have. They go with the file handle.
+/// 100 + p for each permission p in use, and on 200 + p for each that others may not have. They go with the file
+/// handle.
 /// </summary>
 internal static class ImageLock
 {
@@ -19,7 +20,8 @@ internal static class ImageLock
     private const int Resize = 3;
 
     /// <summary>Takes the locks of a writer, or of a reader.</summary>
-    /// <returns>What somebody else holds against it: <c>write</c>, <c>resize</c> …; null when the locks are ours.</returns>
+    /// <returns>What somebody else holds against it: <c>write</c>, <c>resize</c> …; null when the locks are
+    /// ours.</returns>
     public static string? TryTake(int file, bool readOnly)
     {
         int[] used = readOnly ? [ConsistentRead] : [ConsistentRead, Write, Resize];
@@ -32,7 +34,8 @@ internal static class ImageLock
         int[] conflicting;
         do
         {
-            conflicting = [.. used.Where(p => IsHeldByOthers(file, Denied + p)), .. denied.Where(p => IsHeldByOthers(file, InUse + p))];
+            conflicting = [.. used.Where(
+                p => IsHeldByOthers(file, Denied + p)), .. denied.Where(p => IsHeldByOthers(file, InUse + p))];
         }
         while (conflicting.Length > 0 && Stopwatch.GetElapsedTime(started) < _patience);
 

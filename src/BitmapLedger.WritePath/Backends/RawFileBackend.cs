@@ -26,11 +26,13 @@ public sealed unsafe class RawFileBackend : IDisposable
     public long Size { get; }
 
     /// <summary>Opens and locks an image.</summary>
-    /// <exception cref="BackendException">Missing, a directory, read-only, in use, or refused by the system.</exception>
+    /// <exception cref="BackendException">Missing, a directory, read-only, in use, or refused by the
+    /// system.</exception>
     public static RawFileBackend Open(string path, bool readOnly)
     {
         if (Directory.Exists(path))
-            throw new BackendException("failed", $"Could not open '{path}': it is a directory; name a raw file or a device");
+            throw new BackendException(
+                "failed", $"Could not open '{path}': it is a directory; name a raw file or a device");
         SafeFileHandle? handle = null;
         try
         {
@@ -43,7 +45,8 @@ public sealed unsafe class RawFileBackend : IDisposable
                     "in-use", $"Failed to get \"{held}\" lock: is another process using the image '{path}'?");
             var size = Libc.Seek(file, 0, Libc.SeekEnd);
             if (size < 0)
-                throw new BackendException("failed", $"Could not size '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
+                throw new BackendException(
+                    "failed", $"Could not size '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
             var backend = new RawFileBackend(handle, size);
             handle = null;
             return backend;
@@ -177,7 +180,8 @@ public sealed unsafe class RawFileBackend : IDisposable
                 return 0;
             if (Marshal.GetLastPInvokeError() is var errno && errno == Libc.Interrupted)
                 continue;
-            return errno is Libc.OperationNotSupported or Libc.InvalidArgument ? NbdErrno.NotSupported : ToProtocol(errno);
+            return errno is Libc.OperationNotSupported or Libc.InvalidArgument ? NbdErrno.NotSupported : ToProtocol(
+                errno);
         }
     }
 

@@ -6,7 +6,8 @@ using BitmapLedger.Contracts.Control;
 namespace BitmapLedger.WritePath.Control;
 
 /// <summary>
-/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what is no
+/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what
+/// is no
 /// frame ends its link and nothing else.
 /// </summary>
 public sealed class ControlServer : IDisposable

@@ -3,7 +3,8 @@ using BitmapLedger.Contracts.Control;
 
 namespace BitmapLedger.WritePath.Control;
 
-/// <summary><c>agent/volumes.json</c>: what the Agent offers when it starts alone. Replaced whole, never in part.</summary>
+/// <summary><c>agent/volumes.json</c>: what the Agent offers when it starts alone. Replaced whole, never in
+/// part.</summary>
 /// <param name="path">The file.</param>
 internal sealed class VolumeFile(string path)
 {

@@ -124,13 +124,15 @@ public sealed class VolumeSet : IExportSource, IDisposable
     }
 
     private Welcome Welcome() => new(
-        ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners, [.. _volumes.Values.Select(v => v.Status())]);
+        ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners, [.. _volumes.Values.Select(
+            v => v.Status())]);
 
     private TrackedVolume Find(Guid id) => _volumes.GetValueOrDefault(id)
         ?? throw new BackendException("not-found", $"volume {id} is not open at the agent");
 
     private IReadOnlyList<VolumeExport> Published() =>
-        [.. _volumes.Values.Where(v => v.Published).OrderBy(v => v.Spec.Name, StringComparer.Ordinal).Select(v => new VolumeExport(v))];
+        [.. _volumes.Values.Where(
+            v => v.Published).OrderBy(v => v.Spec.Name, StringComparer.Ordinal).Select(v => new VolumeExport(v))];
 
     private TrackedVolume Open(VolumeSpec spec)
     {
@@ -163,14 +165,17 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     private ControlReply RotateAll(Rotate request)
     {
-        var volumes = request.Volumes.Select(v => (Volume: Find(v.Id), Next: Granularity.FromBytes(v.Granularity))).ToList();
+        var volumes = request.Volumes.Select(
+            v => (Volume: Find(v.Id), Next: Granularity.FromBytes(v.Granularity))).ToList();
         var closed = 0;
         try
         {
             for (; closed < volumes.Count; closed++)
             {
                 if (!volumes[closed].Volume.TryCloseGate())
-                    return new Failed("busy", $"volume '{volumes[closed].Volume.Spec.Name}' has a write that does not end; try again");
+                    return new Failed(
+                        "busy",
+                        $"volume '{volumes[closed].Volume.Spec.Name}' has a write that does not end; try again");
             }
 
             return new Rotated([.. volumes.Select(v =>
@@ -210,7 +215,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
         if (bits.VolumeBytes == volume.Spec.Size)
             return bits;
         bits.Dispose();
-        throw new BackendException("bad-argument", $"bits of {bits.VolumeBytes} bytes do not fit volume '{volume.Spec.Name}'");
+        throw new BackendException(
+            "bad-argument", $"bits of {bits.VolumeBytes} bytes do not fit volume '{volume.Spec.Name}'");
     }
 
     private string JournalDirectory(Guid id) => Path.Combine(_dataDirectory, "journal", id.ToString("D"));

@@ -48,12 +48,14 @@ internal sealed class BitmapTable(long size) : IDisposable
         }
     }
 
-    /// <summary>Folds every swapped map up to the fence, then replaces the bitmaps by what the Server says they are.</summary>
+    /// <summary>Folds every swapped map up to the fence, then replaces the bitmaps by what the Server says they
+    /// are.</summary>
     /// <param name="fence">The fence that <paramref name="sources"/> stand at.</param>
     /// <param name="sources">The whole table.</param>
     /// <param name="files">Bits that came as a file, by name of the bitmap; taken over.</param>
     /// <returns>A bitmap named in <see cref="BitmapSource.From"/> that does not exist; null when all is done.</returns>
-    public string? Settle(long fence, IReadOnlyList<BitmapSource> sources, IReadOnlyDictionary<string, NativeBitmap> files)
+    public string? Settle(
+        long fence, IReadOnlyList<BitmapSource> sources, IReadOnlyDictionary<string, NativeBitmap> files)
     {
         lock (_lock)
         {

@@ -3,7 +3,8 @@ using BitmapLedger.Bitmaps;
 namespace BitmapLedger.WritePath.Tracking;
 
 /// <summary>Whether a byte is dirty in any of several maps, seen at one granularity, and how far that holds.</summary>
-/// <remarks>Each added map either covers the byte, and moves the end of the dirty stretch, or says where it begins next.
+/// <remarks>Each added map either covers the byte, and moves the end of the dirty stretch, or says where it begins
+/// next.
 /// The maps are asked again from that end until none of them moves it: runs of different maps may touch.</remarks>
 internal struct DirtyUnion(long offset, long end, Granularity granularity)
 {

@@ -6,8 +6,10 @@ namespace BitmapLedger.WritePath.Tracking;
 /// closed has no writer that could still mark the old one.
 /// </summary>
 /// <remarks>
-/// Each writer has a cache line of its own: entering costs one locked instruction and shares nothing with other writers.
-/// A writer announces itself, then looks at the gate; a closer shuts the gate, then looks at the writers; the full fences
+/// Each writer has a cache line of its own: entering costs one locked instruction and shares nothing with other
+/// writers.
+/// A writer announces itself, then looks at the gate; a closer shuts the gate, then looks at the writers; the full
+/// fences
 /// between make it impossible that both miss each other.
 /// </remarks>
 public sealed class Gate : IDisposable

@@ -5,7 +5,8 @@ using BitmapLedger.WritePath.Backends;
 
 namespace BitmapLedger.WritePath.Tracking;
 
-/// <summary>A volume that is written to and tracked: backend, gate, journal and bitmaps. Any number of threads.</summary>
+/// <summary>A volume that is written to and tracked: backend, gate, journal and bitmaps. Any number of
+/// threads.</summary>
 public sealed class TrackedVolume : IDisposable
 {
     /// <summary>How long a rotation waits for writers before it gives up and the command answers busy.</summary>

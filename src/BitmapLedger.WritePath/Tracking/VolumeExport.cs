@@ -22,7 +22,8 @@ public sealed class VolumeExport(TrackedVolume volume) : IExport
 
     /// <inheritdoc />
     public IReadOnlyList<IMetaContext> Contexts() =>
-        [new AllocationContext(Volume), .. Volume.Bitmaps.Names.Select(n => new DirtyContext(Volume, BitmapNamespace + n, n))];
+        [new AllocationContext(
+            Volume), .. Volume.Bitmaps.Names.Select(n => new DirtyContext(Volume, BitmapNamespace + n, n))];
 
     private sealed class AllocationContext(TrackedVolume volume) : IMetaContext
     {

@@ -3,7 +3,8 @@ using BitmapLedger.Nbd;
 
 namespace BitmapLedger.WritePath.Tracking;
 
-/// <summary>The write path of one connection. One thread; allocates nothing once it has seen its largest batch.</summary>
+/// <summary>The write path of one connection. One thread; allocates nothing once it has seen its largest
+/// batch.</summary>
 public sealed class VolumeWriter : IDisposable
 {
     private readonly TrackedVolume _volume;
@@ -19,7 +20,8 @@ public sealed class VolumeWriter : IDisposable
     }
 
     /// <summary>
-    /// Does a batch in order of arrival: space in the journal, into the gate, marks, journal, and only then the backend.
+    /// Does a batch in order of arrival: space in the journal, into the gate, marks, journal, and only then the
+    /// backend.
     /// A mark can be too many, never missing; a write whose record cannot be stored does not happen.
     /// </summary>
     /// <param name="data">What <see cref="PendingWrite.DataStart"/> points into.</param>
@@ -83,7 +85,8 @@ public sealed class VolumeWriter : IDisposable
 
     private int Perform(ReadOnlySpan<byte> data, in PendingWrite write) => write.Kind switch
     {
-        Bitmaps.Writes.WriteKind.Write => _volume.Backend.Write(write.Offset, data.Slice(write.DataStart, (int)write.Length)),
+        Bitmaps.Writes.WriteKind.Write => _volume.Backend.Write(
+            write.Offset, data.Slice(write.DataStart, (int)write.Length)),
         Bitmaps.Writes.WriteKind.Trim => _volume.Backend.Trim(write.Offset, write.Length),
         _ => _volume.Backend.WriteZeroes(write.Offset, write.Length, mayPunchHole: !write.NoHole, write.FastZero),
     };
