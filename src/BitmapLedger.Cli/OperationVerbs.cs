@@ -134,7 +134,8 @@ internal static class OperationVerbs
 
     private static void Print(VerifyAnswer answer)
     {
-        Console.Out.WriteLine($"{answer.Volume} at event {answer.At.Event}, lsn {answer.At.Lsn}: {(answer.Equal ? "equal" : $"different from event {answer.FirstDifference} on")}");
+        var verdict = answer.Equal ? "equal" : $"different from event {answer.FirstDifference} on";
+        Console.Out.WriteLine($"{answer.Volume} at event {answer.At.Event}, lsn {answer.At.Lsn}: {verdict}");
         var table = new TextTable("NAME", "LIVE", "PROJECTED", "REPLAYED");
         foreach (var b in answer.Bitmaps)
             table.Add(b.Name, b.Live ?? "-", b.Projected, b.Replayed);

@@ -164,10 +164,13 @@ internal static class QueryVerbs
 
     private static void Print(ReplayAnswer answer, long mapSize)
     {
-        Console.Out.WriteLine($"{answer.Volume} at event {answer.At.Event}, lsn {answer.At.Lsn}, {answer.At.Time}{(answer.Exact ? "" : ", perhaps less is dirty")}");
+        var doubt = answer.Exact ? "" : ", perhaps less is dirty";
+        Console.Out.WriteLine($"{answer.Volume} at event {answer.At.Event}, lsn {answer.At.Lsn}, {answer.At.Time}{doubt}");
         foreach (var b in answer.Bitmaps)
         {
-            Console.Out.WriteLine($"{b.Name}: {ByteSize.Show(b.Count)} dirty at {ByteSize.Show(b.Granularity)}, {(b.Recording ? "recording" : "disabled")}, sha256 {b.Sha256}");
+            var mode = b.Recording ? "recording" : "disabled";
+            Console.Out.WriteLine(
+                $"{b.Name}: {ByteSize.Show(b.Count)} dirty at {ByteSize.Show(b.Granularity)}, {mode}, sha256 {b.Sha256}");
             if (mapSize > 0)
                 Lines(DirtyMap.Lines(b.Extents ?? [], mapSize));
         }

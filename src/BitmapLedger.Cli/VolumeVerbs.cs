@@ -127,7 +127,11 @@ internal static class VolumeVerbs
         Console.Out.WriteLine(
             $"lsn         {v.Lsn.Last}, shipped {v.Lsn.Shipped}, {ByteSize.Show(v.UnshippedBytes)} waiting");
         foreach (var b in v.Bitmaps)
-            Console.Out.WriteLine($"bitmap      {b.Name}  {ByteSize.Show(b.Granularity)}  {(b.Recording ? "recording" : "disabled")}{(b.Persistent ? "" : "  transient")}");
+        {
+            var mode = (b.Recording ? "recording" : "disabled") + (b.Persistent ? "" : "  transient");
+            Console.Out.WriteLine($"bitmap      {b.Name}  {ByteSize.Show(b.Granularity)}  {mode}");
+        }
+
         foreach (var c in v.Checkpoints)
             Console.Out.WriteLine($"checkpoint  {c.Name}  lsn {c.At.Lsn}  {c.At.Time}");
     }

@@ -23,7 +23,8 @@ try
 }
 catch (BitmapLedgerException refusal)
 {
-    await Console.Error.WriteLineAsync($"bml-server: {refusal.Message}{((refusal as BitmapLedger.Ledger.LedgerException)?.Hint is { } hint ? $"; {hint}" : "")}");
+    var hint = (refusal as BitmapLedger.Ledger.LedgerException)?.Hint;
+    await Console.Error.WriteLineAsync($"bml-server: {refusal.Message}{(hint is null ? "" : $"; {hint}")}");
     return ExitCode.Of(refusal.Code);
 }
 catch (Exception refusal) when (

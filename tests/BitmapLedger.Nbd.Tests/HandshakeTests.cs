@@ -21,7 +21,11 @@ public sealed class HandshakeTests
     [Fact]
     public void However_the_stream_is_cut_the_answers_are_the_same()
     {
-        byte[] stream = [.. _clientFlags, .. Option(8), .. Option(3), .. Option(99, "junk"u8), .. Meta(10, "v", "base:allocation", "qemu:dirty-bitmap:b0"), .. Go("v")];
+        byte[] stream =
+        [
+            .. _clientFlags, .. Option(8), .. Option(3), .. Option(99, "junk"u8),
+            .. Meta(10, "v", "base:allocation", "qemu:dirty-bitmap:b0"), .. Go("v"),
+        ];
         var (whole, state, _) = Talk(stream, [stream.Length]);
         Assert.Equal(HandshakeState.Transmission, state);
 

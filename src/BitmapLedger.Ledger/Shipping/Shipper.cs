@@ -35,9 +35,10 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
         if (!ripe)
             return false;
-        await ShipBlockAsync(volumeId, volume, volume.Waiting, cancellation);
+        var count = volume.Waiting;
+        await ShipBlockAsync(volumeId, volume, count, cancellation);
         await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
-        return volume.Waiting > 0 || volume.LastLsn % BlockGood == 0;
+        return count >= BlockGood;
     }
 
     /// <summary>Ships everything up to an LSN that the journal holds.</summary>
