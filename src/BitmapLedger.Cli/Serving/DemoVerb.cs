@@ -72,6 +72,8 @@ internal static class DemoVerb
             var agent = int.Parse(File.ReadAllText(_directory.PidFile("agent")).Trim(), CultureInfo.InvariantCulture);
             Say($"$ kill -9 {agent}");
             ProcessId.Kill(agent);
+            // It would go through the rest of its commands, each in vain.
+            writer.Kill();
             await writer.WaitForExitAsync(cancellation);
             for (var attempt = 0; attempt < 200; attempt++)
             {
