@@ -206,8 +206,12 @@ public sealed class JournalWriter : IDisposable
     private bool TryAppendPiece(
         ReadOnlySpan<WriteRequest> writes, ref int done, long time, JournalConnection connection)
     {
-        if (_chain.RoomInSlots == 0)
-            _chain.Next();
+        if (_chain.RoomInSlots == 0 && !_chain.TryNext())
+        {
+            done = writes.Length;
+            return false;
+        }
+
         var room = Math.Min(_chain.RoomInSlots, SlotsPerWrite);
         var slots = 0;
         if (connection.NamedInSegment != _chain.Number)

@@ -35,7 +35,7 @@ internal sealed class SegmentChain : IDisposable
         else
         {
             _current = Segment.Prepare(options.Directory, 1, options.SegmentBytes);
-            Begin();
+            Begin(_current);
         }
 
         PrepareNext();
@@ -64,16 +64,40 @@ internal sealed class SegmentChain : IDisposable
 
     public void Unreserve(int slots) => _reserved -= slots;
 
+    /// <summary>Goes on in the next segment; false when the disk has no room for one, and then nothing changed.</summary>
+    public bool TryNext()
+    {
+        try
+        {
+            Next();
+            return true;
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Goes on in the next segment.</summary>
     /// <exception cref="IOException">The disk has no room for one.</exception>
     public void Next()
     {
-        var next = _next?.Take() ?? Segment.Prepare(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+        var prepared = _next?.Take();
         _next = null;
-        _older.Enqueue(_currentHeader);
-        _current.Dispose();
-        _current = next;
-        Begin();
+        var next = prepared ?? Segment.Prepare(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+        var (before, current) = (_currentHeader, _current);
+        try
+        {
+            Begin(next);
+        }
+        catch
+        {
+            next.Dispose();
+            throw;
+        }
+
+        _older.Enqueue(before);
+        current.Dispose();
         PrepareNext();
     }
 
@@ -124,12 +148,11 @@ internal sealed class SegmentChain : IDisposable
         _current.Dispose();
     }
 
-    private void Begin()
+    private void Begin(Segment segment)
     {
-        _currentHeader = _header(_current.Number);
-        _current.WriteHeader(_currentHeader);
-        _position = SegmentHeader.Size;
-        Salt = _currentHeader.Salt;
+        var header = _header(segment.Number);
+        segment.WriteHeader(header);
+        (_current, _currentHeader, _position) = (segment, header, SegmentHeader.Size);
     }
 
     private void PrepareNext()

@@ -180,6 +180,35 @@ public sealed class JournalTests
         Assert.True(await waiting.WaitAsync(TimeSpan.FromSeconds(10)));
     }
 
+    // Method: the directory is moved away, so that the next segment cannot be made, as on a full disk, while the open one still can
+    // be written.
+    [Fact]
+    public void Without_room_for_a_further_segment_writes_are_refused_and_go_on_when_there_is_room_again()
+    {
+        using var scratch = new ScratchDirectory();
+        var directory = scratch["journal"];
+        using var writer = JournalWriter.Open(new(directory, _volume, 1 << 20, 0, TimeProvider.System, SmallSegment));
+        var connection = writer.Connect("c");
+        Directory.Move(directory, scratch["away"]);
+
+        var accepted = 0;
+        while (accepted < 1000 && Append())
+            accepted++;
+        Assert.InRange(accepted, 20, 100);
+        Assert.Equal(accepted, writer.LastLsn);
+        Directory.Move(scratch["away"], directory);
+
+        Assert.True(Append());
+        using var reader = new JournalReader(directory, _volume);
+        Assert.Equal(accepted + 1, Read(reader, 0).Count);
+
+        bool Append()
+        {
+            Assert.True(writer.Reserve(1, wait: false));
+            return writer.TryAppend([new(WriteKind.Write, 0, 512)], connection, out _);
+        }
+    }
+
     [Fact]
     public void Lsns_go_on_above_what_the_ledger_has_even_if_the_journal_was_lost()
     {
