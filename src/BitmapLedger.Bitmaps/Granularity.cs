@@ -52,9 +52,6 @@ public readonly record struct Granularity : IComparable<Granularity>
     /// <summary>Blocks needed to cover <paramref name="volumeBytes"/>; a partial last block counts as one.</summary>
     public long BlockCount(long volumeBytes) => (volumeBytes >> Shift) + ((volumeBytes & (Bytes - 1)) != 0 ? 1 : 0);
 
-    /// <summary>The finer of two.</summary>
-    public static Granularity Min(Granularity left, Granularity right) => left.CompareTo(right) <= 0 ? left : right;
-
     /// <summary>Finer sorts first.</summary>
     public int CompareTo(Granularity other) => _shiftAboveMin.CompareTo(other._shiftAboveMin);
 

@@ -43,10 +43,8 @@ internal static class BitmapVerbs
         var disabled = Arguments.Flag("--disabled", "Starts without recording");
         var transient = Arguments.Flag("--transient", "Ends when the agent ends");
         var verb = new Command("add", "Adds an empty bitmap that records") { volume, name, granularity, disabled, transient };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var body = new AddBitmapRequest(
                 parsed.GetValue(name), Arguments.Size(parsed.GetValue(granularity)), parsed.GetValue(disabled), parsed.GetValue(transient));
             return Changes.Print(
@@ -60,10 +58,8 @@ internal static class BitmapVerbs
         var volume = Arguments.Volume();
         var bitmap = Arguments.Name();
         var verb = new Command(name, description) { volume, bitmap };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Changes.Print(
                 session, await send(api, Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps", parsed.GetValue(bitmap)!)));
         });
@@ -74,10 +70,8 @@ internal static class BitmapVerbs
     {
         var volume = Arguments.Volume();
         var verb = new Command("list", "The bitmaps of a volume, newest first") { volume };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps"));
             session.Print(json, () => Table(JsonSerializer.Deserialize(json, ApiJson.Default.BitmapsAnswer)!.Bitmaps));
             return ExitCode.Ok;
@@ -90,10 +84,8 @@ internal static class BitmapVerbs
         var volume = Arguments.Volume();
         var name = Arguments.Name();
         var verb = new Command("show", "One bitmap, with its digest") { volume, name };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps", parsed.GetValue(name)!));
             session.Print(json, () => Table([JsonSerializer.Deserialize(json, ApiJson.Default.BitmapAnswer)!]));
             return ExitCode.Ok;
@@ -114,10 +106,8 @@ internal static class BitmapVerbs
     {
         var words = new Argument<string[]>("VOL... NAME") { Description = "Volumes, then the name", Arity = new(2, 1000) };
         var verb = new Command("create", "Names this instant in one or several volumes at once") { words };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var given = parsed.GetValue(words)!;
             var json = await api.PostAsync("v1/checkpoints", new(given[^1], given[..^1]), ApiJson.Default.CreateCheckpointRequest);
             // One volume is the usual case, and then the answer is that of any command.
@@ -133,10 +123,8 @@ internal static class BitmapVerbs
     {
         var volume = Arguments.Volume();
         var verb = new Command("list", "The checkpoints of a volume, oldest first") { volume };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "checkpoints"));
             session.Print(json, () =>
             {
@@ -155,10 +143,8 @@ internal static class BitmapVerbs
         var volume = Arguments.Volume();
         var name = Arguments.Name();
         var verb = new Command("delete", "Forgets the name; no change since an older checkpoint is lost") { volume, name };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Changes.Print(
                 session, await api.DeleteAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "checkpoints", parsed.GetValue(name)!)));
         });

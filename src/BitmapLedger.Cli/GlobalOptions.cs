@@ -42,6 +42,15 @@ internal sealed class GlobalOptions
             root.Options.Add(option);
     }
 
+    /// <summary>What a verb does that asks the server.</summary>
+    public void Handle(Command verb, Func<ParseResult, Session, ApiClient, Task<int>> act) =>
+        verb.SetAction(async (parsed, _) =>
+        {
+            var session = Open(parsed);
+            using var api = session.Connect();
+            return await act(parsed, session, api);
+        });
+
     public Session Open(ParseResult parsed) => new(
         Hosting.DataDirectory.At(parsed.GetValue(DataDirectory)!), parsed.GetValue(Json), parsed.GetValue(JsonLines),
         parsed.GetValue(Quiet), parsed.GetValue(CommandId));

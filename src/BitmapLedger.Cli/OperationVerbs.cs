@@ -18,10 +18,8 @@ internal static class OperationVerbs
         var volume = new Argument<string?>("VOL") { Description = "Name of the volume (default: all)", Arity = ArgumentArity.ZeroOrOne };
         var at = Arguments.Text("--at", "A point (default now)");
         var verb = new Command("verify", "Compares live, projected and replayed bits by digest") { volume, at };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             IEnumerable<string> names = parsed.GetValue(volume) is { } one
                 ? [one]
                 : JsonSerializer.Deserialize(await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes.Select(v => v.Name);
@@ -42,10 +40,8 @@ internal static class OperationVerbs
     private static Command Check(GlobalOptions global)
     {
         var verb = new Command("check", "Reads everything: journals, streams, checksums");
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync("v1/check");
             var answer = JsonSerializer.Deserialize(json, ApiJson.Default.CheckAnswer)!;
             session.Print(json, () =>
@@ -68,18 +64,14 @@ internal static class OperationVerbs
     {
         var projection = new Command("projection", "What is derived from the events");
         var status = new Command("status", "How far each projection is");
-        status.SetAction(async (parsed, _) =>
+        global.Handle(status, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Print(session, await api.GetAsync("v1/projections"));
         });
         var name = new Argument<string>("NAME") { Description = "Its name", DefaultValueFactory = _ => "bitmap-bits" };
         var rebuild = new Command("rebuild", "Drops a projection and builds it again while writes go on") { name };
-        rebuild.SetAction(async (parsed, _) =>
+        global.Handle(rebuild, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Print(session, await api.PostAsync(Arguments.Path("projections", parsed.GetValue(name)!, "rebuild")));
         });
         projection.Subcommands.Add(status);

@@ -24,10 +24,8 @@ internal static class QueryVerbs
         var totals = Arguments.Flag("--totals", "In the columns of nbdinfo --map --totals");
         var strict = Arguments.Flag("--strict", "Exit 3 when the answer is not exact");
         var verb = new Command("changed", "What changed in a range of the history") { volume, from, to, granularity, format, map, totals, strict };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var (first, last) = Range(parsed.GetValue(from)!, parsed.GetValue(to));
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "changed") + Arguments.Query(
                 ("from", first), ("to", last), ("granularity", Arguments.Size(parsed.GetValue(granularity))?.ToString(CultureInfo.InvariantCulture)),
@@ -55,10 +53,8 @@ internal static class QueryVerbs
         var map = Arguments.Flag("--map", "In the columns of nbdinfo --map");
         var strict = Arguments.Flag("--strict", "Exit 3 when the answer is not exact");
         var verb = new Command("replay", "Bitmaps as they were at a point") { volume, at, bitmap, format, map, strict };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var name = parsed.GetValue(volume)!;
             var json = await api.GetAsync(Arguments.Path("volumes", name, "replay") + Arguments.Query(
                 ("at", Arguments.PointText(parsed.GetValue(at))), ("bitmap", parsed.GetValue(bitmap)), ("format", parsed.GetValue(format))));
@@ -81,10 +77,8 @@ internal static class QueryVerbs
         var offset = Arguments.Text("--offset", "Only writes that touch bytes from here");
         var length = Arguments.Text("--length", "That many bytes");
         var verb = new Command("history", "The events of a volume, newest last") { volume, from, to, types, offset, length };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             List<(string, string?)> query =
             [
                 ("from", Arguments.PointText(parsed.GetValue(from))), ("to", Arguments.PointText(parsed.GetValue(to))),
@@ -115,10 +109,8 @@ internal static class QueryVerbs
         var to = Arguments.Text("--to", "Up to and including this point (default now)");
         var limit = new Option<int?>("--limit") { Description = "Most writes (default 100)" };
         var verb = new Command("blame", "The single writes that touched these bytes, newest first") { volume, offset, length, from, to, limit };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "blame") + Arguments.Query(
                 ("offset", Arguments.Size(parsed.GetValue(offset))?.ToString(CultureInfo.InvariantCulture)),
                 ("length", Arguments.Size(parsed.GetValue(length))?.ToString(CultureInfo.InvariantCulture)),

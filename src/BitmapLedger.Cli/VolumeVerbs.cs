@@ -35,10 +35,8 @@ internal static class VolumeVerbs
         var (durability, whenFull) = Policies();
         var verb = new Command(
             "create", "A new volume on a sparse raw file") { name, size, file, durability, whenFull };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var path = parsed.GetValue(file) is { } given ? Path.GetFullPath(given) : null;
             var json = await api.PostAsync(
                 "v1/volumes",
@@ -58,10 +56,8 @@ internal static class VolumeVerbs
         var (durability, whenFull) = Policies();
         var verb = new Command(
             "add", "Takes what is there under watch") { name, backend, readOnly, durability, whenFull };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Changes.Print(session, await AddAsync(
                 api, parsed.GetValue(name)!, parsed.GetValue(
                     backend)!, parsed.GetValue(readOnly), parsed.GetValue(durability), parsed.GetValue(whenFull)));
@@ -72,10 +68,8 @@ internal static class VolumeVerbs
     private static Command List(GlobalOptions global)
     {
         var verb = new Command("list", "All volumes");
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync("v1/volumes");
             session.Print(json, () =>
             {
@@ -95,10 +89,8 @@ internal static class VolumeVerbs
     {
         var name = Arguments.Name();
         var verb = new Command("show", "One volume") { name };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(name)!));
             session.Print(json, () => Print(JsonSerializer.Deserialize(json, ApiJson.Default.VolumeAnswer)!));
             return ExitCode.Ok;
@@ -110,10 +102,8 @@ internal static class VolumeVerbs
     {
         var name = Arguments.Name();
         var verb = new Command("remove", "Takes a volume out of watch; its data and its history stay") { name };
-        verb.SetAction(async (parsed, _) =>
+        global.Handle(verb, async (parsed, session, api) =>
         {
-            var session = global.Open(parsed);
-            using var api = session.Connect();
             return Changes.Print(session, await api.DeleteAsync(Arguments.Path("volumes", parsed.GetValue(name)!)));
         });
         return verb;

@@ -170,5 +170,5 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         return -1;
     }
 
-    private bool SegmentInUse(long number) => SegmentFiles.Headers(directory, volumeId).Exists(h => h.Number == number);
+    private bool SegmentInUse(long number) => SegmentFiles.Header(directory, volumeId, number) is not null;
 }

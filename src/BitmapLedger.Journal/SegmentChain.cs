@@ -31,6 +31,7 @@ internal sealed class SegmentChain : IDisposable
             _currentHeader = found.Segments[^1];
             _current = Segment.Continue(options.Directory, _currentHeader.Number);
             _position = found.HasHole ? options.SegmentBytes : found.EndBytes;
+            Salt = _currentHeader.Salt;
         }
         else
         {
@@ -153,11 +154,8 @@ internal sealed class SegmentChain : IDisposable
         var header = _header(segment.Number);
         segment.WriteHeader(header);
         (_current, _currentHeader, _position) = (segment, header, SegmentHeader.Size);
+        Salt = header.Salt;
     }
 
-    private void PrepareNext()
-    {
-        Salt = _currentHeader.Salt;
-        _next = new(_options.Directory, _current.Number + 1, _options.SegmentBytes);
-    }
+    private void PrepareNext() => _next = new(_options.Directory, _current.Number + 1, _options.SegmentBytes);
 }

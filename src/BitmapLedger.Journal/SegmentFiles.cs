@@ -31,24 +31,25 @@ internal static class SegmentFiles
     public static List<SegmentHeader> Headers(string directory, Guid volumeId)
     {
         List<SegmentHeader> headers = [];
-        var sector = new byte[SegmentHeader.Size];
         foreach (var number in Numbers(directory))
-        {
-            var path = PathOf(directory, number);
-            if (!TryReadSector(path, sector, out var length))
-                continue;
-            var header = SegmentHeader.TryRead(sector.AsSpan(0, length), out var fault);
-            if (header is null && !sector.AsSpan(0, length).ContainsAnyExcept((byte)0))
-                continue;
-            if (header is null)
-                throw new CorruptionException(path, 0, fault);
-            if (header.Value.VolumeId != volumeId || header.Value.Number != number)
-                throw new CorruptionException(
-                    path, 8, $"it is segment {header.Value.Number} of volume {header.Value.VolumeId}");
-            headers.Add(header.Value);
-        }
-
+            if (Header(directory, volumeId, number) is { } header)
+                headers.Add(header);
         return headers;
+    }
+
+    /// <summary>The header of one segment; null when it is not there, or was only prepared.</summary>
+    /// <exception cref="CorruptionException">It is damaged, or belongs to another volume.</exception>
+    public static SegmentHeader? Header(string directory, Guid volumeId, long number)
+    {
+        Span<byte> sector = stackalloc byte[SegmentHeader.Size];
+        var path = PathOf(directory, number);
+        if (!TryReadSector(path, sector, out var length) || !sector[..length].ContainsAnyExcept((byte)0))
+            return null;
+        var header = SegmentHeader.TryRead(sector[..length], out var fault)
+            ?? throw new CorruptionException(path, 0, fault);
+        return header.VolumeId == volumeId && header.Number == number
+            ? header
+            : throw new CorruptionException(path, 8, $"it is segment {header.Number} of volume {header.VolumeId}");
     }
 
     /// <summary>False when the segment was freed meanwhile.</summary>

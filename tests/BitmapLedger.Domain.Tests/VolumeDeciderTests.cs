@@ -129,7 +129,6 @@ public sealed class VolumeDeciderTests
     private sealed class RandomHistory
     {
         private readonly List<IVolumeEvent> _events;
-        private readonly List<(long AtLsn, IVolumeEvent Event)> _steps = [];
 
         public RandomHistory(int seed, long size)
         {
@@ -154,7 +153,7 @@ public sealed class VolumeDeciderTests
                 if (command is BitmapRemoved)
                     names.Remove(name);
                 if (command is not null)
-                    Add(command);
+                    _events.Add(command);
                 AddWrites(random, size);
             }
         }
@@ -197,12 +196,6 @@ public sealed class VolumeDeciderTests
             return model;
         }
 
-        private void Add(IVolumeEvent happened)
-        {
-            _events.Add(happened);
-            _steps.Add((LastLsn, happened));
-        }
-
         private void AddWrites(Random random, long size)
         {
             var writes = Enumerable.Range(1, random.Next(1, 6)).Select(i => new SingleWrite(
@@ -210,7 +203,7 @@ public sealed class VolumeDeciderTests
                     size - 9000), random.Next(1, 9000), 1)).ToArray();
             LastLsn = writes[^1].Lsn;
             _ = PackedWrites.TryRead(PackedWrites.Encode(writes, [], []), out var packed);
-            Add(new WritesRecorded(packed!));
+            _events.Add(new WritesRecorded(packed!));
         }
     }
 }

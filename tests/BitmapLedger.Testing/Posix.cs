@@ -5,7 +5,6 @@ namespace BitmapLedger.Testing;
 /// <summary>Signals by process id; nothing is ever ended by name.</summary>
 public static partial class Posix
 {
-    public const int SigInt = 2;
     public const int SigKill = 9;
     public const int SigTerm = 15;
     public const int SigStop = 19;

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace BitmapLedger.Contracts.Control;
@@ -16,6 +18,16 @@ public sealed record ControlFrame(long Id, ControlRequest? Request, ControlReply
 
     /// <summary>A longer frame ends the link: nothing in this protocol is bulk, bits travel as files.</summary>
     public const int BytesMax = 16 << 20;
+
+    /// <summary>The frame as it goes over the link, its length in front.</summary>
+    public byte[] Encode()
+    {
+        var json = JsonSerializer.SerializeToUtf8Bytes(this, ControlJson.Default.ControlFrame);
+        var bytes = new byte[sizeof(int) + json.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
+        json.CopyTo(bytes, sizeof(int));
+        return bytes;
+    }
 }
 
 /// <summary>Serialiser of <see cref="ControlFrame"/> and of <c>agent/volumes.json</c>; source-generated for Native

@@ -92,11 +92,8 @@ public static class CarryOutHandler
         return outcome;
     }
 
-    private static CommandOutcome Repeat(
-        CommandRecord earlier, string fingerprint) => earlier.Fingerprint == fingerprint
-        ? new(earlier.Answers, earlier.Refusal)
-        : new([], Domain.Refusal.BadArgument(
-            $"Command id '{earlier.Id}' was used for another command", "take a new id for a new command"));
+    private static CommandOutcome Repeat(CommandRecord earlier, string fingerprint) =>
+        earlier.RefuseOther(fingerprint) is { } refusal ? new([], refusal) : new(earlier.Answers, earlier.Refusal);
 
     private static CommandRecord? Record(CarryOut message, string fingerprint, CommandOutcome outcome) =>
         message.Origin.CommandId is { } id

@@ -2,7 +2,6 @@ using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
-using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Shipping;
@@ -49,7 +48,7 @@ public sealed class Volumes(
         try
         {
             var created = plan.Event(name);
-            await agent.AskAsync(new OpenVolume(Spec(id, created, 0)), cancellation);
+            await agent.AskAsync(new OpenVolume(Spec(new VolumeState { Id = id }.Apply(created, 1, default))), cancellation);
             var status = (await agent.StatusAsync(cancellation)).Volumes.Single(v => v.Id == id);
             var time = Timestamps.FromMicroseconds(status.TimeMicroseconds);
             var answer = new CommandAnswer(name, 1, 0, Timestamps.Show(time));
@@ -71,7 +70,7 @@ public sealed class Volumes(
         IMessageBus bus, string name, CommandOrigin origin, CancellationToken cancellation)
     {
         var state = await streams.FindAsync(name, cancellation);
-        // Closed first: no write may come between the last one that is shipped and the end of the watch.
+        // What is written between the event and the end of the export is still shipped, behind the event.
         var answers = await commands.CarryOutAsync(bus, [name], new VolumeCommand.RemoveVolume(), origin, cancellation);
         using (await lanes.TakeAsync([state.Id], cancellation))
         {
@@ -88,10 +87,6 @@ public sealed class Volumes(
     public VolumeSpec Spec(VolumeState state) => new(
         state.Id, state.Name, state.File, state.Size, state.ReadOnly, state.Durability, state.WhenFull, settings.JournalQuotaBytes,
         state.LastLsn);
-
-    private VolumeSpec Spec(Guid id, VolumeCreated created, long minLsn) => new(
-        id, created.Name, created.File, created.Size, created.ReadOnly, created.Durability, created.WhenFull,
-        settings.JournalQuotaBytes, minLsn);
 
     private async Task SettleEmptyAsync(Guid id, CancellationToken cancellation)
     {
@@ -113,9 +108,6 @@ public sealed class Volumes(
     private static CommandRecord? Record(CommandOrigin origin, CreateVolumeRequest request, CommandAnswer answer) =>
         origin.CommandId is { } id ? new() { Id = id, Fingerprint = request.ToString(), Answers = [answer] } : null;
 
-    private static CommandAnswer Repeat(
-        CommandRecord earlier, CreateVolumeRequest request) => earlier.Fingerprint == request.ToString()
-        ? earlier.Answers[0]
-        : throw new LedgerException(
-            ErrorCode.BadArgument, $"Command id '{earlier.Id}' was used for another command", "take a new id");
+    private static CommandAnswer Repeat(CommandRecord earlier, CreateVolumeRequest request) =>
+        earlier.RefuseOther(request.ToString()) is { } refusal ? throw new LedgerException(refusal) : earlier.Answers[0];
 }

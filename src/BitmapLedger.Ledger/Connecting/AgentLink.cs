@@ -83,10 +83,7 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
 
     private async Task SendAsync(NetworkStream stream, ControlFrame frame, CancellationToken cancellation)
     {
-        var json = JsonSerializer.SerializeToUtf8Bytes(frame, ControlJson.Default.ControlFrame);
-        var bytes = new byte[4 + json.Length];
-        BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
-        json.CopyTo(bytes, 4);
+        var bytes = frame.Encode();
         await _sending.WaitAsync(cancellation);
         try
         {

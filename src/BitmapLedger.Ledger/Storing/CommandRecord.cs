@@ -20,4 +20,10 @@ public sealed record CommandRecord
 
     /// <summary>Why it did nothing.</summary>
     public Refusal? Refusal { get; init; }
+
+    /// <summary>The refusal of another command under the same id; null when it is the same command again.</summary>
+    public Refusal? RefuseOther(string fingerprint) => fingerprint == Fingerprint
+        ? null
+        : Domain.Refusal.BadArgument(
+            $"Command id '{Id}' was used for another command", "take a new id for a new command");
 }

@@ -66,7 +66,7 @@ public sealed class ControlServer : IDisposable
                     TakeOver(socket);
                 else if (!ReferenceEquals(Volatile.Read(ref _link), socket))
                     throw new InvalidDataException("a link begins with hello");
-                WriteFrame(stream, new(frame.Id, Request: null, _volumes.Handle(frame.Request!)));
+                stream.Write(new ControlFrame(frame.Id, Request: null, _volumes.Handle(frame.Request!)).Encode());
             }
         }
         catch (Exception failure) when (failure is InvalidDataException or JsonException or NotSupportedException)
@@ -100,14 +100,5 @@ public sealed class ControlServer : IDisposable
         return JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Request: not null } frame
             ? frame
             : throw new InvalidDataException("a frame without a request");
-    }
-
-    private static void WriteFrame(NetworkStream stream, ControlFrame frame)
-    {
-        var json = JsonSerializer.SerializeToUtf8Bytes(frame, ControlJson.Default.ControlFrame);
-        var bytes = new byte[4 + json.Length];
-        BinaryPrimitives.WriteInt32LittleEndian(bytes, json.Length);
-        json.CopyTo(bytes, 4);
-        stream.Write(bytes);
     }
 }
