@@ -40,14 +40,14 @@ internal sealed class AcknowledgedWrites : IDisposable
         var started = Stopwatch.StartNew();
         while (_acknowledged.Count < count && !_reading.IsCompleted)
         {
-            if (started.Elapsed > TimeSpan.FromSeconds(30))
-                throw new TimeoutException($"{_acknowledged.Count} of {count} writes were acknowledged within 30 s.");
+            if (started.Elapsed > TimeSpan.FromMinutes(3))
+                throw new TimeoutException($"{_acknowledged.Count} of {count} writes were acknowledged within three minutes.");
             await Task.Delay(5);
         }
     }
 
     /// <summary>Waits until the client has noticed that its server is gone.</summary>
-    public Task EndedAsync() => _reading.WaitAsync(TimeSpan.FromSeconds(30));
+    public Task EndedAsync() => _reading.WaitAsync(TimeSpan.FromMinutes(3));
 
     public void Dispose()
     {

@@ -92,7 +92,7 @@ public sealed class FileSystemTests
             var mountPoint = Directory.CreateDirectory(ledger.Scratch("mnt")).FullName;
             var fuse = Tool.Start("nbdfuse", [directory, ledger.Export("fs")]);
             var disk = new MountedDisk(fuse, directory, mountPoint);
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+            using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
             while (!File.Exists(Path.Combine(directory, "nbd")))
                 await Task.Delay(20, limit.Token);
             Tool.Run("mkfs.ext4", "-q", "-F", Path.Combine(directory, "nbd")).Expect();

@@ -177,7 +177,7 @@ public sealed class JournalTests
         Assert.False(waiting.IsCompleted);
         writer.Release(model.Count);
 
-        Assert.True(await waiting.WaitAsync(TimeSpan.FromSeconds(10)));
+        Assert.True(await waiting.WaitAsync(TimeSpan.FromMinutes(1)));
     }
 
     // Method: the directory is moved away, so that the next segment cannot be made, as on a full disk, while the open one still can

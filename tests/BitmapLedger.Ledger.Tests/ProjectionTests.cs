@@ -30,11 +30,11 @@ public sealed class ProjectionTests(PostgresFixture postgres)
 
         using var daemon = await ledger.Store.BuildProjectionDaemonAsync();
         await daemon.StartAllAsync();
-        await daemon.WaitForNonStaleData(TimeSpan.FromSeconds(30));
+        await daemon.WaitForNonStaleData(TimeSpan.FromMinutes(2));
         var projected = await DigestsAsync(ledger);
         await daemon.StopAllAsync();
         await daemon.RebuildProjectionAsync(
-            BitmapBits.ProjectionName, TimeSpan.FromSeconds(30), CancellationToken.None);
+            BitmapBits.ProjectionName, TimeSpan.FromMinutes(2), CancellationToken.None);
         var rebuilt = await DigestsAsync(ledger);
 
         using var replay = await ledger.Reader.ReplayAsync(

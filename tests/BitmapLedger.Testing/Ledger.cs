@@ -6,7 +6,7 @@ namespace BitmapLedger.Testing;
 /// <summary>A running <c>bml serve</c> on a data directory of its own, driven from outside as a user would.</summary>
 public sealed class Ledger : IAsyncDisposable
 {
-    private static readonly TimeSpan _readyLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan _readyLimit = TimeSpan.FromMinutes(3);
     private readonly ScratchDirectory _scratch = new();
     private Process? _serve;
 
@@ -88,7 +88,7 @@ public sealed class Ledger : IAsyncDisposable
             return;
         if (!_serve.HasExited)
             Posix.Signal(_serve.Id, Posix.SigTerm);
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
         await _serve.WaitForExitAsync(limit.Token);
         _serve.Dispose();
         _serve = null;

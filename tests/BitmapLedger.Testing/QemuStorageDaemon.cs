@@ -103,7 +103,7 @@ public sealed class QemuStorageDaemon : IDisposable
                 socket.Connect(new UnixDomainSocketEndPoint(QmpSocket));
                 return socket;
             }
-            catch (SocketException) when (started.Elapsed < TimeSpan.FromSeconds(10) && !_process.HasExited)
+            catch (SocketException) when (started.Elapsed < TimeSpan.FromMinutes(1) && !_process.HasExited)
             {
                 socket.Dispose();
                 _process.WaitForExit(20);

@@ -101,7 +101,7 @@ public sealed class TrackedVolumeTests
 
         Assert.False(gate.TryClose(TimeSpan.FromMilliseconds(50), TimeProvider.System));
         gate.Leave(writer);
-        Assert.True(gate.TryClose(TimeSpan.FromSeconds(5), TimeProvider.System));
+        Assert.True(gate.TryClose(TimeSpan.FromMinutes(1), TimeProvider.System));
         gate.Open();
         gate.Enter(writer);
         gate.Leave(writer);
