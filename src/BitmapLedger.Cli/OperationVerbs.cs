@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
 using BitmapLedger.Cli.Serving;
@@ -11,7 +12,7 @@ namespace BitmapLedger.Cli;
 internal static class OperationVerbs
 {
     public static IEnumerable<Command> Build(GlobalOptions global) =>
-        [Verify(global), Check(global), Projection(global), Database(global), Version(global)];
+        [Verify(global), Check(global), Repair(global), Projection(global), Database(global), Version(global)];
 
     private static Command Verify(GlobalOptions global)
     {
@@ -56,6 +57,20 @@ internal static class OperationVerbs
                 }
             });
             return answer.Ok ? ExitCode.Ok : ExitCode.No;
+        });
+        return verb;
+    }
+
+    private static Command Repair(GlobalOptions global)
+    {
+        var volume = Arguments.Volume();
+        var verb = new Command(
+            "repair", "Goes on behind a damaged stretch of a volume's journal: the stretch counts as all written") { volume };
+        global.Handle(verb, async (parsed, session, api) =>
+        {
+            var json = await api.PostAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "repair"));
+            session.Print(json, () => Print(JsonSerializer.Deserialize(json, ApiJson.Default.RepairAnswer)!));
+            return ExitCode.Ok;
         });
         return verb;
     }
@@ -122,6 +137,22 @@ internal static class OperationVerbs
             table.Print();
         });
         return ExitCode.Ok;
+    }
+
+    private static void Print(RepairAnswer answer)
+    {
+        if (!answer.Repaired)
+        {
+            Console.Out.WriteLine($"{answer.Volume}: its journal is whole; nothing to repair");
+            return;
+        }
+
+        foreach (var gap in answer.Damage)
+            Console.Out.WriteLine(
+                $"{answer.Volume}: {gap.File}, byte {gap.Byte}: {gap.Fault}; " +
+                $"writes after lsn {gap.FromLsn} up to {gap.ToLsn?.ToString(CultureInfo.InvariantCulture) ?? "the end"} are lost");
+        Console.Out.WriteLine(
+            $"{answer.Volume}: event {answer.Event}, goes on after lsn {answer.Lsn}; the damaged journal lies in {answer.SetAside}");
     }
 
     private static void Print(VerifyAnswer answer)

@@ -23,6 +23,7 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(CheckpointsAnswer))]
 [JsonSerializable(typeof(CommandAnswer))]
 [JsonSerializable(typeof(CommandsAnswer))]
+[JsonSerializable(typeof(RepairAnswer))]
 [JsonSerializable(typeof(SchemaAnswer))]
 [JsonSerializable(typeof(ReadyAnswer))]
 [JsonSerializable(typeof(VersionAnswer))]

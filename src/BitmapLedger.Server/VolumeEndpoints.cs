@@ -5,6 +5,7 @@ using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Repairing;
 using BitmapLedger.Ledger.Storing;
 using Wolverine;
 
@@ -24,6 +25,9 @@ internal static class VolumeEndpoints
         app.MapDelete("/v1/volumes/{v}", (
             string v, HttpContext http, IMessageBus bus, Volumes volumes, CancellationToken c) =>
             volumes.RemoveAsync(bus, v, Gatekeeper.Origin(http), c));
+
+        app.MapPost("/v1/volumes/{v}/repair", (string v, HttpContext http, Repairer repairer, CancellationToken c) =>
+            repairer.RepairAsync(v, Gatekeeper.Origin(http), c));
 
         app.MapGet("/v1/volumes/{v}/bitmaps", async (string v, Queries queries, CancellationToken c) =>
             new BitmapsAnswer((await queries.ReplayAsync(v, "now", bitmap: null, format: null, c)).Bitmaps));

@@ -1,3 +1,4 @@
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain.Volumes;
@@ -25,15 +26,16 @@ internal static class VolumeView
             // Shown as state `away`: the ledger answers for itself.
         }
 
-        return [.. states.Select(s => Show(s, welcome?.Volumes.FirstOrDefault(v => v.Id == s.Id), welcome?.Listeners))];
+        return [.. states.Select(s => Show(s, welcome))];
     }
 
-    private static VolumeAnswer Show(VolumeState state, VolumeStatus? status, IReadOnlyList<string>? listeners)
+    private static VolumeAnswer Show(VolumeState state, Welcome? welcome)
     {
+        var status = welcome?.Volumes.FirstOrDefault(v => v.Id == state.Id);
         var last = Math.Max(status?.LastLsn ?? 0, state.LastLsn);
         return new(
             state.Name, state.Size, state.Backend, Export(
-                state.Name, listeners), status is { Published: true } ? "serving" : "away",
+                state.Name, welcome?.Listeners), StateOf(state, status, welcome),
             state.Durability, state.WhenFull, state.ReadOnly, new(
                 last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
             status?.LongestRotationMicroseconds ?? 0,
@@ -41,6 +43,11 @@ internal static class VolumeView
                 b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
             Queries.Show(state.Checkpoints));
     }
+
+    private static string StateOf(VolumeState state, VolumeStatus? status, Welcome? welcome) =>
+        status is { Published: true } ? "serving"
+        : welcome?.Closed.FirstOrDefault(c => c.Id == state.Id)?.Code == ErrorCode.Damaged ? ErrorCode.Damaged
+        : "away";
 
     /// <summary>The URI of the first listener, with the export in its path.</summary>
     private static string? Export(string name, IReadOnlyList<string>? listeners)

@@ -63,6 +63,24 @@ public sealed record CommandAnswer(string Volume, long Event, long Lsn, string T
 /// <param name="Volumes">Each of them.</param>
 public sealed record CommandsAnswer(IReadOnlyList<CommandAnswer> Volumes);
 
+/// <summary>A stretch of a journal that could not be read.</summary>
+/// <param name="File">The segment.</param>
+/// <param name="Byte">Where the damage starts in it.</param>
+/// <param name="Fault">What is wrong, in words.</param>
+/// <param name="FromLsn">LSN after which writes are missing.</param>
+/// <param name="ToLsn">LSN up to which they are; null when nothing could be read behind it.</param>
+public sealed record RepairedGap(string File, long Byte, string Fault, long FromLsn, long? ToLsn);
+
+/// <summary>What a repair did.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="Repaired">False when its journal is whole, and nothing was done.</param>
+/// <param name="Damage">Every damaged stretch.</param>
+/// <param name="Event">The last event of the volume now.</param>
+/// <param name="Lsn">LSN that the new journal goes on after.</param>
+/// <param name="SetAside">Where the damaged journal lies now; null when nothing was done.</param>
+public sealed record RepairAnswer(
+    string Volume, bool Repaired, IReadOnlyList<RepairedGap> Damage, long Event, long Lsn, string? SetAside);
+
 /// <summary>The schema of the database.</summary>
 /// <param name="Version">Version found; 0 when there is none.</param>
 /// <param name="Expected">Version this program needs.</param>

@@ -25,12 +25,20 @@ public sealed record Failed(string Code, string Message) : ControlReply;
 /// <param name="Run">Id of this run of the Agent: transient bitmaps end when it changes.</param>
 /// <param name="Listeners">NBD URIs it listens on, without an export name.</param>
 /// <param name="Volumes">Every open volume.</param>
+/// <param name="Closed">Every volume that could not be opened.</param>
 public sealed record Welcome(
     int Protocol,
     int ProcessId,
     Guid Run,
     IReadOnlyList<string> Listeners,
-    IReadOnlyList<VolumeStatus> Volumes) : ControlReply;
+    IReadOnlyList<VolumeStatus> Volumes,
+    IReadOnlyList<ClosedVolume> Closed) : ControlReply;
+
+/// <summary>A volume that could not be opened.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Code">Kebab-case code of spec/cli.md.</param>
+/// <param name="Why">Names the thing, the value and the way out.</param>
+public sealed record ClosedVolume(Guid Id, string Code, string Why);
 
 /// <summary>How a volume is.</summary>
 /// <param name="Id">Volume id.</param>

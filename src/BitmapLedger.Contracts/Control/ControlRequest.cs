@@ -12,6 +12,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Settle), "settle")]
 [JsonDerivedType(typeof(Digest), "digest")]
 [JsonDerivedType(typeof(Release), "release")]
+[JsonDerivedType(typeof(SetJournalAside), "set-journal-aside")]
 [JsonDerivedType(typeof(Status), "status")]
 public abstract record ControlRequest;
 
@@ -82,6 +83,13 @@ public sealed record Digest(Guid Id, long Fence) : ControlRequest;
 /// <param name="Id">Volume id.</param>
 /// <param name="Lsn">Last committed LSN.</param>
 public sealed record Release(Guid Id, long Lsn) : ControlRequest;
+
+/// <summary>
+/// Moves the journal of a closed volume out of the way, for whoever wants to look at it: the volume opens with a new one.
+/// A volume that is open is refused with <c>busy</c>; one without a journal is no error (a retry).
+/// </summary>
+/// <param name="Id">Volume id.</param>
+public sealed record SetJournalAside(Guid Id) : ControlRequest;
 
 /// <summary>Asks how all volumes are.</summary>
 public sealed record Status : ControlRequest;

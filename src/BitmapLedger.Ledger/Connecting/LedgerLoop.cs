@@ -1,4 +1,6 @@
 using System.Net.Sockets;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
 using Microsoft.Extensions.Hosting;
@@ -60,8 +62,7 @@ public sealed partial class LedgerLoop(
                 // Before the first meeting the journals belong to the meeting.
                 if (_met)
                     foreach (var volume in await streams.AllAsync(cancellation))
-                        using (await lanes.TakeAsync([volume.Id], cancellation))
-                            more |= await shipper.ShipRipeAsync(volume.Id, clock.GetUtcNow(), cancellation);
+                        more |= await ShipAsync(volume, cancellation);
             }
             catch (Exception failure) when (!cancellation.IsCancellationRequested)
             {
@@ -74,6 +75,21 @@ public sealed partial class LedgerLoop(
         }
     }
 
+    /// <summary>Ships one volume; damage of its journal is told once and keeps no other volume from shipping.</summary>
+    private async Task<bool> ShipAsync(VolumeState volume, CancellationToken cancellation)
+    {
+        try
+        {
+            using (await lanes.TakeAsync([volume.Id], cancellation))
+                return await shipper.ShipRipeAsync(volume.Id, clock.GetUtcNow(), cancellation);
+        }
+        catch (CorruptionException damage)
+        {
+            JournalDamaged(volume.Name, damage.Message, volume.Name);
+            return false;
+        }
+    }
+
     private async Task Pause(TimeSpan time, CancellationToken cancellation) =>
         await Task.Delay(time, clock, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
@@ -82,6 +98,10 @@ public sealed partial class LedgerLoop(
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "link to the agent ended: {Reason}")]
     private partial void LinkEnded(string reason);
+
+    [LoggerMessage(
+        Level = LogLevel.Error, Message = "nothing of volume {Volume} is shipped: {Damage}; bml repair {Name} goes on")]
+    private partial void JournalDamaged(string volume, string damage, string name);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "shipping waits: {Reason}")]
     private partial void ShippingFailed(string reason);

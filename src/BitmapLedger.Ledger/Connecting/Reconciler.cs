@@ -1,3 +1,4 @@
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
@@ -52,8 +53,9 @@ public sealed partial class Reconciler(
             {
                 await MeetAsync(state.Id, welcome.Volumes.FirstOrDefault(v => v.Id == state.Id), newRun, cancellation);
             }
-            catch (LedgerException failure) when (!failure.IsTransient)
+            catch (BitmapLedgerException failure) when (!failure.IsTransient)
             {
+                // The other volumes are served all the same.
                 VolumeStaysAway(state.Name, failure.Message);
             }
         }
@@ -61,9 +63,21 @@ public sealed partial class Reconciler(
         await RememberRunAsync(welcome.Run, cancellation);
     }
 
+    /// <summary>Meets an Agent over one volume that it has closed; the caller is in the lane.</summary>
+    /// <param name="id">The volume.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public Task MeetInLaneAsync(Guid id, CancellationToken cancellation) =>
+        MeetInLaneAsync(id, status: null, newRun: false, cancellation);
+
     private async Task MeetAsync(Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
     {
         using var _ = await lanes.TakeAsync([id], cancellation);
+        await MeetInLaneAsync(id, status, newRun, cancellation);
+    }
+
+    private async Task MeetInLaneAsync(
+        Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
+    {
         shipper.Forget(id);
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;

@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
@@ -26,11 +26,13 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <param name="volumeId">The volume.</param>
     /// <param name="now">The wall clock.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    /// <returns>Whether there may be more at once.</returns>
+    /// <returns>Whether there may be more at once; false for a journal whose damage was thrown before.</returns>
+    /// <exception cref="CorruptionException">The journal is damaged.</exception>
     public async Task<bool> ShipRipeAsync(Guid volumeId, DateTimeOffset now, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        volume.Fill();
+        if (!volume.TryFill())
+            return false;
         var ripe = volume.Waiting >= BlockGood
             || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
         if (!ripe)
@@ -121,21 +123,9 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             expected = writes[0].Lsn;
         }
 
-        List<LsnRange> voids = [];
-        HashSet<int> connections = [];
-        foreach (var write in writes)
-        {
-            if (write.Lsn > expected)
-                voids.Add(new(expected, write.Lsn - 1));
-            expected = write.Lsn + 1;
-            connections.Add(write.Connection);
-        }
-
-        ConnectionName[] names =
-            [.. connections.Where(
-                volume.Reader.Names.ContainsKey).Order().Select(c => new ConnectionName(c, volume.Reader.Names[c]))];
-        _ = PackedWrites.TryRead(PackedWrites.Encode(writes, names, voids), out var packed);
-        events.Add(new(new WritesRecorded(packed!), Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
+        events.Add(new(
+            WriteBlock.Of(writes, expected, volume.Reader.Names),
+            Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
         return events;
     }
 

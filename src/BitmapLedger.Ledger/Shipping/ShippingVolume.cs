@@ -1,3 +1,4 @@
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Journal;
 
@@ -10,6 +11,7 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
     public const int BlockMax = 16_384;
 
     private readonly SingleWrite[] _writes = new SingleWrite[BlockMax];
+    private bool _damaged;
 
     public JournalReader Reader { get; } = new(journal, id);
 
@@ -27,6 +29,26 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
     {
         var after = Waiting > 0 ? _writes[Waiting - 1].Lsn : LastLsn;
         Waiting += Reader.Read(after, _writes.AsSpan(Waiting));
+    }
+
+    /// <summary>Reads on unless the journal is known to be damaged.</summary>
+    /// <returns>False when it is: whoever ships by the clock need not read the same damage twenty times a
+    /// second.</returns>
+    /// <exception cref="CorruptionException">It has just been found to be damaged.</exception>
+    public bool TryFill()
+    {
+        if (_damaged)
+            return false;
+        try
+        {
+            Fill();
+            return true;
+        }
+        catch (CorruptionException)
+        {
+            _damaged = true;
+            throw;
+        }
     }
 
     /// <summary>The first <paramref name="count"/> are shipped.</summary>

@@ -4,6 +4,7 @@ using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
+using BitmapLedger.Ledger.Repairing;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Verifying;
 using JasperFx;
@@ -46,6 +47,7 @@ public static class LedgerRegistration
         services.AddSingleton<Queries>();
         services.AddSingleton<Blame>();
         services.AddSingleton<Verifier>();
+        services.AddSingleton<Repairer>();
         services.AddSingleton<ProjectionControl>();
         services.AddSingleton<BitmapBits>();
         return services;

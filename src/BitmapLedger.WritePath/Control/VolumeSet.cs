@@ -15,6 +15,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
     private readonly VolumeFile _file;
     private readonly Lock _lock = new();
     private readonly Dictionary<Guid, TrackedVolume> _volumes = [];
+    private readonly Dictionary<Guid, ClosedVolume> _closed = [];
     private readonly Guid _run = Guid.CreateVersion7();
     private volatile IReadOnlyList<VolumeExport> _exports = [];
 
@@ -74,6 +75,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Rotate rotate => RotateAll(rotate),
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
+                    SetJournalAside aside => Done(() => SetAside(aside.Id)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
                     _ => new Failed("unsupported", $"unknown request {request.GetType().Name}"),
                 };
@@ -125,10 +127,16 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     private Welcome Welcome() => new(
         ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners, [.. _volumes.Values.Select(
-            v => v.Status())]);
+            v => v.Status())], [.. _closed.Values]);
 
-    private TrackedVolume Find(Guid id) => _volumes.GetValueOrDefault(id)
-        ?? throw new BackendException("not-found", $"volume {id} is not open at the agent");
+    private TrackedVolume Find(Guid id)
+    {
+        if (_volumes.TryGetValue(id, out var volume))
+            return volume;
+        throw _closed.TryGetValue(id, out var closed)
+            ? new BackendException(closed.Code, closed.Why)
+            : new BackendException("not-found", $"volume {id} is not open at the agent");
+    }
 
     private IReadOnlyList<VolumeExport> Published() =>
         [.. _volumes.Values.Where(
@@ -138,7 +146,31 @@ public sealed class VolumeSet : IExportSource, IDisposable
     {
         if (_volumes.TryGetValue(spec.Id, out var open))
             return open;
-        return _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _clock);
+        try
+        {
+            _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _clock);
+            _closed.Remove(spec.Id);
+            return _volumes[spec.Id];
+        }
+        catch (BitmapLedgerException failure)
+        {
+            var wayOut = failure is CorruptionException ? $"; bml repair {spec.Name} goes on behind the damage" : "";
+            _closed[spec.Id] = new(spec.Id, failure.Code, $"volume '{spec.Name}': {failure.Message}{wayOut}");
+            throw;
+        }
+    }
+
+    private void SetAside(Guid id)
+    {
+        if (_volumes.TryGetValue(id, out var open))
+            throw new BackendException("busy", $"volume '{open.Spec.Name}' is open; close it first");
+        var journal = JournalDirectory(id);
+        if (!Directory.Exists(journal))
+            return;
+        var number = 1;
+        while (Directory.Exists($"{journal}.damaged-{number}"))
+            number++;
+        Directory.Move(journal, $"{journal}.damaged-{number}");
     }
 
     private void Publish(Guid id)
@@ -150,6 +182,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     private void Close(CloseVolume request)
     {
+        _closed.Remove(request.Id);
         if (_volumes.Remove(request.Id, out var volume))
         {
             _exports = Published();

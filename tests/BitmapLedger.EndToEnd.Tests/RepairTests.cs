@@ -1,0 +1,140 @@
+using System.Text.Json;
+using BitmapLedger.Testing;
+
+namespace BitmapLedger.EndToEnd.Tests;
+
+/// <summary>A journal damaged in the middle: named, refused, and gone on behind by <c>bml repair</c>.</summary>
+public sealed class RepairTests
+{
+    private const long Block = 65536;
+
+    [Fact]
+    public async Task A_damaged_journal_is_refused_by_name_and_repair_records_all_but_the_damaged_write()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("volume", "create", "w", "--size", "64M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        ledger.Json("checkpoint", "create", "v", "before");
+        var journal = JournalFiles.Of(ledger, "v");
+        WriteUnshipped(ledger, 40);
+        ledger.Kill("agent");
+        var (file, at) = JournalFiles.DamageRecord(journal, 20);
+
+        await ledger.ServeAsync();
+
+        Assert.Equal("damaged", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+        Assert.Equal("serving", ledger.Json("volume", "show", "w").GetProperty("state").GetString());
+        var refused = ledger.Bml("bitmap", "add", "v", "b1").Expect(12);
+        Assert.Contains($"{file} is damaged at byte {at}", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("bml repair v", refused.Error, StringComparison.Ordinal);
+        Assert.Contains(file, ledger.Bml("check").Expect(2).Output, StringComparison.Ordinal);
+        Tool.Run("nbdinfo", "--size", ledger.Export("v")).Expect(1);
+
+        var repaired = ledger.Json("repair", "v");
+
+        var gap = Assert.Single(repaired.GetProperty("damage").EnumerateArray());
+        Assert.Equal((file, at), (gap.GetProperty("file").GetString(), gap.GetProperty("byte").GetInt64()));
+        Assert.Equal((19, 20), (gap.GetProperty("from_lsn").GetInt64(), gap.GetProperty("to_lsn").GetInt64()));
+        Assert.True(Directory.Exists(repaired.GetProperty("set_aside").GetString()));
+        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        AssertAllDirty(ledger);
+        NbdShell.Write(ledger.Export("v"), [(50 * Block, 512)]);
+        ledger.Json("checkpoint", "create", "v", "behind");
+        var since = ledger.Json("changed", "v", "--from", "lsn:40", "--to", "checkpoint:behind");
+        Assert.True(since.GetProperty("exact").GetBoolean());
+        Assert.Equal([(50 * Block, Block)], Extents.Of(since));
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+        ledger.Bml("check").Expect();
+    }
+
+    [Fact]
+    public async Task Damage_under_a_running_agent_stops_the_shipping_of_that_volume_alone_until_it_is_repaired()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("volume", "create", "w", "--size", "64M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        WriteUnshipped(ledger, 40);
+        JournalFiles.DamageRecord(JournalFiles.Of(ledger, "v"), 20);
+
+        await ledger.ServeAsync();
+        NbdShell.Write(ledger.Export("w"), [(0, 512)]);
+
+        ledger.Json("checkpoint", "create", "w", "c");
+        ledger.Bml("checkpoint", "create", "v", "c").Expect(12);
+        Assert.True(ledger.Json("repair", "v").GetProperty("repaired").GetBoolean());
+        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        AssertAllDirty(ledger);
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+        ledger.Bml("check").Expect();
+    }
+
+    [Fact]
+    public async Task A_repair_that_was_cut_off_before_the_journal_was_set_aside_goes_on_and_doubles_nothing()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        var journal = JournalFiles.Of(ledger, "v");
+        WriteUnshipped(ledger, 40);
+        ledger.Kill("agent");
+        JournalFiles.DamageRecord(journal, 20);
+        await ledger.ServeAsync();
+        var first = ledger.Json("repair", "v");
+        await ledger.StopAsync();
+        // As it lay when the events were there and the directory was not moved yet.
+        Directory.Delete(journal, recursive: true);
+        Directory.Move(first.GetProperty("set_aside").GetString()!, journal);
+
+        await ledger.ServeAsync();
+        var second = ledger.Json("repair", "v");
+
+        Assert.True(second.GetProperty("repaired").GetBoolean());
+        Assert.Equal(first.GetProperty("lsn").GetInt64(), second.GetProperty("lsn").GetInt64());
+        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        ledger.Bml("check").Expect();
+    }
+
+    [Fact]
+    public async Task A_whole_journal_needs_no_repair_and_an_unknown_volume_has_none()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        NbdShell.Write(ledger.Export("v"), [(0, 512)]);
+
+        var answer = ledger.Json("repair", "v");
+
+        Assert.False(answer.GetProperty("repaired").GetBoolean());
+        Assert.Contains("nothing to repair", ledger.Bml("repair", "v").Expect().Output, StringComparison.Ordinal);
+        ledger.Bml("repair", "nowhere").Expect(10);
+        Assert.Equal("serving", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+    }
+
+    /// <summary>Writes block 1, 2, 3 … of volume v while the agent is alone.</summary>
+    private static void WriteUnshipped(Ledger ledger, int count)
+    {
+        ledger.Kill("serve", "server");
+        NbdShell.Write(ledger.Export("v"), Enumerable.Range(1, count).Select(i => (i * Block, 512L)));
+    }
+
+    private static void AssertEachWriteOnceBut(Ledger ledger, int count, int lost)
+    {
+        var blame = ledger.Json("blame", "v", "--offset", "0", "--length", "64M", "--limit", "1000");
+        Assert.False(blame.GetProperty("exact").GetBoolean());
+        var recorded = blame.GetProperty("writes").EnumerateArray()
+            .Select(w => (w.GetProperty("lsn").GetInt64(), w.GetProperty("offset").GetInt64()));
+        var expected = Enumerable.Range(1, count).Where(i => i != lost).Select(i => ((long)i, i * Block));
+        Assert.Equal(expected, recorded.Order());
+    }
+
+    private static void AssertAllDirty(Ledger ledger)
+    {
+        var changed = ledger.Json("changed", "v", "--from", "start");
+        Assert.False(changed.GetProperty("exact").GetBoolean());
+        Assert.Equal([(0, 64L << 20)], Extents.Of(changed));
+        Assert.Equal(JsonValueKind.Object, Assert.Single(changed.GetProperty("gaps").EnumerateArray()).ValueKind);
+        var map = Tool.Run("nbdinfo", "--map=qemu:dirty-bitmap:b0", "--json", ledger.Export("v")).Expect().Output;
+        Assert.Equal([(0, 64L << 20)], Extents.DirtyOf(map));
+    }
+}
