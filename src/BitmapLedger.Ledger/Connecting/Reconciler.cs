@@ -81,6 +81,10 @@ public sealed partial class Reconciler(
         shipper.Forget(id);
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;
+        // Clients have written since the Agent said hello, and some of that is shipped already: only what the journal
+        // holds now can be behind.
+        if (status is not null)
+            status = (await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id);
         var behind = status is not null && status.LastLsn < state.LastLsn;
         if (behind)
             await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
