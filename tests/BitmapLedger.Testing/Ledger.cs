@@ -125,7 +125,8 @@ public sealed class Ledger : IAsyncDisposable
 
     private static string Program => Path.Combine(Repository.Programs, "bml");
 
-    private string Logs()
+    /// <summary>What the programs said so far, all of it.</summary>
+    public string Logs()
     {
         var directory = Path.Combine(DataDirectory, "log");
         return Directory.Exists(directory)
