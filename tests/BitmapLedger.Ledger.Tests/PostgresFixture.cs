@@ -9,8 +9,7 @@ namespace BitmapLedger.Ledger.Tests;
 
 /// <summary>
 /// A real PostgreSQL: the one that BITMAPLEDGER_TEST_DATABASE names, a container where BITMAPLEDGER_TEST_CONTAINERS
-/// is set,
-/// else a cluster made by the code that <c>bml serve</c> makes its own with.
+/// is set, else a cluster made by the code that <c>bml serve</c> makes its own with.
 /// </summary>
 public sealed class PostgresFixture : IAsyncLifetime
 {
@@ -28,7 +27,9 @@ public sealed class PostgresFixture : IAsyncLifetime
         }
         else if (Environment.GetEnvironmentVariable("BITMAPLEDGER_TEST_CONTAINERS") is { Length: > 0 })
         {
-            _container = new PostgreSqlBuilder("postgres:17-alpine").Build();
+            // Its builder turns off what makes a server durable, and the ledger rightly refuses such a server.
+            _container = new PostgreSqlBuilder("postgres:17-alpine")
+                .WithCommand("-c", "fsync=on", "-c", "full_page_writes=on", "-c", "synchronous_commit=on").Build();
             await _container.StartAsync();
             _server = _container.GetConnectionString();
         }
