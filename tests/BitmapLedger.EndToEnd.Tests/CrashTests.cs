@@ -100,18 +100,7 @@ public sealed class CrashTests
         if (parts.Contains("serve"))
             await ledger.ServeAsync();
         else
-            await AnswersAsync(ledger);
-    }
-
-    /// <summary>The supervisor brings back what died; until then commands answer busy.</summary>
-    private static async Task AnswersAsync(Ledger ledger)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
-        while (ledger.Bml("verify", "v", "--json") is { ExitCode: not 0 } answer)
-        {
-            Assert.True(answer.ExitCode is 11, $"{answer.ExitCode}: {answer.Error}");
-            await Task.Delay(100, limit.Token);
-        }
+            await ledger.AnswersAsync("v");
     }
 
     /// <summary>How often each sector was written, as the ledger has it.</summary>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
@@ -16,10 +15,7 @@ public sealed class FileSystemTests
     public async Task Every_block_that_differs_between_two_checkpoints_is_in_changed()
     {
         await using var ledger = await Ledger.StartAsync();
-        var image = ledger.Scratch("disk.img");
-        await File.WriteAllBytesAsync(image, new byte[1]);
-        Tool.Run("truncate", "-s", "256M", image).Expect();
-        ledger.Json("volume", "add", "fs", "--backend", $"file:{image}");
+        var image = AddVolume(ledger);
         using (var disk = await MountedDisk.CreateAsync(ledger))
         {
             disk.Fill("one", seed: 1);
@@ -40,6 +36,57 @@ public sealed class FileSystemTests
                 ledger, names[middle - 1], names[middle]).Concat(Changed(ledger, names[middle], names[middle + 1]));
             Assert.Equal(Changed(ledger, names[middle - 1], names[middle + 1]), Extents.Merge(parts));
         }
+    }
+
+    [Fact]
+    public async Task A_file_system_goes_on_without_an_error_while_server_and_database_are_killed()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        var image = AddVolume(ledger);
+        using (var disk = await MountedDisk.CreateAsync(ledger))
+        {
+            disk.Fill("before", seed: 1);
+            ledger.Kill("server", "postgres");
+            disk.Fill("meanwhile", seed: 2);
+            await ledger.AnswersAsync("fs");
+            disk.Fill("after", seed: 3);
+            Assert.Equal(MountedDisk.Expected(seed: 2), disk.Content("meanwhile"));
+        }
+
+        Tool.Run("e2fsck", "-f", "-n", image).Expect();
+        Assert.True(ledger.Json("verify", "fs").GetProperty("equal").GetBoolean());
+    }
+
+    [Fact]
+    public async Task After_a_killed_agent_every_block_that_differs_is_in_changed()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        var image = AddVolume(ledger);
+        using (var disk = await MountedDisk.CreateAsync(ledger))
+        {
+            disk.Fill("one", seed: 1);
+            Checkpoint(ledger, image, "c1");
+            disk.Fill("two", seed: 2);
+            var filling = Task.Run(() => disk.Fill("three", seed: 3));
+            await disk.AppearsAsync("three");
+            ledger.Kill("agent");
+            // What the file system says of its lost disk is its own matter.
+            await filling.ContinueWith(_ => { }, TaskScheduler.Default);
+        }
+
+        await ledger.AnswersAsync("fs");
+        var differing = Differing(ledger.Scratch("c1"), image);
+        Assert.NotEmpty(differing);
+        AssertCovered(Changed(ledger, "checkpoint:c1", "now"), differing);
+        Assert.True(ledger.Json("verify", "fs").GetProperty("equal").GetBoolean());
+    }
+
+    private static string AddVolume(Ledger ledger)
+    {
+        var image = ledger.Scratch("disk.img");
+        Tool.Run("truncate", "-s", "256M", image).Expect();
+        ledger.Json("volume", "add", "fs", "--backend", $"file:{image}");
+        return image;
     }
 
     private static (long Offset, long Length)[] Changed(Ledger ledger, string from, string to) =>
@@ -71,64 +118,5 @@ public sealed class FileSystemTests
         }
 
         return blocks;
-    }
-
-    private sealed class MountedDisk : IDisposable
-    {
-        private readonly Process _fuse;
-        private readonly string _fuseDirectory;
-        private readonly string _mountPoint;
-
-        private MountedDisk(Process fuse, string fuseDirectory, string mountPoint)
-        {
-            _fuse = fuse;
-            _fuseDirectory = fuseDirectory;
-            _mountPoint = mountPoint;
-        }
-
-        public static async Task<MountedDisk> CreateAsync(Ledger ledger)
-        {
-            var directory = Directory.CreateDirectory(ledger.Scratch("fuse")).FullName;
-            var mountPoint = Directory.CreateDirectory(ledger.Scratch("mnt")).FullName;
-            var fuse = Tool.Start("nbdfuse", [directory, ledger.Export("fs")]);
-            var disk = new MountedDisk(fuse, directory, mountPoint);
-            using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-            while (!File.Exists(Path.Combine(directory, "nbd")))
-                await Task.Delay(20, limit.Token);
-            Tool.Run("mkfs.ext4", "-q", "-F", Path.Combine(directory, "nbd")).Expect();
-            Tool.Run("mount", "-o", "loop", Path.Combine(directory, "nbd"), mountPoint).Expect();
-            return disk;
-        }
-
-        public void Fill(string name, int seed)
-        {
-            var random = new Random(seed);
-            var folder = Directory.CreateDirectory(Path.Combine(_mountPoint, name)).FullName;
-            for (var file = 0; file < 60; file++)
-            {
-                var data = new byte[random.Next(1, 300_000)];
-                random.NextBytes(data);
-                File.WriteAllBytes(Path.Combine(folder, $"{file}"), data);
-            }
-
-            Sync();
-        }
-
-        public void Remove(string name)
-        {
-            Directory.Delete(Path.Combine(_mountPoint, name), recursive: true);
-            Sync();
-        }
-
-        public void Dispose()
-        {
-            Tool.Run("umount", _mountPoint);
-            Tool.Run("umount", _fuseDirectory);
-            if (!_fuse.WaitForExit(10_000))
-                _fuse.Kill();
-            _fuse.Dispose();
-        }
-
-        private void Sync() => Tool.Run("sync", "-f", _mountPoint).Expect();
     }
 }

@@ -81,6 +81,19 @@ public sealed class Ledger : IAsyncDisposable
         return document.RootElement.Clone();
     }
 
+    /// <summary>Waits until a volume can be verified: the supervisor brings back what died, and until then commands
+    /// answer busy.</summary>
+    public async Task AnswersAsync(string volume)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        while (Bml("verify", volume, "--json") is { ExitCode: not 0 } answer)
+        {
+            if (answer.ExitCode != 11)
+                throw new InvalidOperationException($"{answer.ExitCode}: {answer.Error}");
+            await Task.Delay(100, limit.Token);
+        }
+    }
+
     /// <summary>SIGTERM, as a service manager would.</summary>
     public async Task StopAsync()
     {
