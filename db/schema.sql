@@ -453,6 +453,14 @@ CREATE TABLE IF NOT EXISTS bitmapledger.bitmap_bits (
     bits         bytea[]    NOT NULL,
 CONSTRAINT pkey_bitmap_bits_volume_id PRIMARY KEY (volume_id)
 );
+CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_agentrun (
+    id                  varchar                     NOT NULL,
+    data                jsonb                       NOT NULL,
+    mt_last_modified    timestamp with time zone    NULL DEFAULT (transaction_timestamp()),
+    mt_version          uuid                        NOT NULL DEFAULT (md5(random()::text || clock_timestamp()::text)::uuid),
+    mt_dotnet_type      varchar                     NULL,
+CONSTRAINT pkey_mt_doc_agentrun_id PRIMARY KEY (id)
+);
 CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_commandrecord (
     id                  varchar                     NOT NULL,
     data                jsonb                       NOT NULL,

@@ -16,15 +16,21 @@ internal static class OperationEndpoints
             projections.RebuildAsync(p, c));
         app.MapGet("/v1/schema", (LedgerSchema schema, CancellationToken c) => schema.StatusAsync(c));
         app.MapGet("/health/live", () => Results.Ok());
-        app.MapGet("/health/ready", async (
-            LedgerLoop loop, IAgent agent, IServiceProvider services, CancellationToken c) =>
-        {
-            if (!loop.IsReady)
-                return Results.Json(
-                    new ReadyAnswer("waiting for the agent", ServerFiles.HttpAddress(
-                        services), []), statusCode: StatusCodes.Status503ServiceUnavailable);
-            var welcome = await agent.StatusAsync(c);
-            return Results.Ok(new ReadyAnswer("ready", ServerFiles.HttpAddress(services), welcome.Listeners));
-        });
+        app.MapGet("/health/ready", Ready);
     }
+
+    private static async Task<IResult> Ready(
+        LedgerLoop loop, LedgerOpening opening, PostgresWatch watch, IAgent agent, IServiceProvider services, CancellationToken c)
+    {
+        var http = ServerFiles.HttpAddress(services);
+        if (!await watch.LookAsync(c) || !opening.IsOpen)
+            return NotReady($"waiting for PostgreSQL: {watch.Reason ?? "it has just come"}", http);
+        if (!loop.IsReady)
+            return NotReady("waiting for the agent", http);
+        var welcome = await agent.StatusAsync(c);
+        return Results.Ok(new ReadyAnswer("ready", http, welcome.Listeners));
+    }
+
+    private static IResult NotReady(string why, string? http) =>
+        Results.Json(new ReadyAnswer(why, http, []), statusCode: StatusCodes.Status503ServiceUnavailable);
 }

@@ -2,7 +2,7 @@ using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Ledger;
-using Npgsql;
+using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Server;
 
@@ -31,10 +31,7 @@ internal sealed partial class ProblemWriter(RequestDelegate next, ILogger<Proble
         BitmapLedgerException e => Of(e.Code, e.Message),
         BadHttpRequestException e => Of(ErrorCode.BadArgument, e.InnerException?.Message ?? e.Message),
         _ when failure.GetBaseException() is CorruptionException e => Of(e.Code, e.Message),
-        _ when failure is NpgsqlException || failure.InnerException is NpgsqlException || failure.GetBaseException() is System.Net.Sockets.SocketException =>
-            Of(
-                ErrorCode.Busy, $"PostgreSQL does not answer: {failure.GetBaseException().Message}",
-                "writes go on and are kept; try again"),
+        _ when PostgresWatch.IsOutage(failure) => Describe(PostgresWatch.Busy(failure.GetBaseException().Message)),
         _ => Of(ErrorCode.Bug, failure.Message, "this is a bug; log/server.log has more"),
     };
 

@@ -37,16 +37,12 @@ catch (Exception refusal) when (
 static async Task<int> Serve(ServerOptions options)
 {
     var app = Build(options);
-    var schema = app.Services.GetRequiredService<LedgerSchema>();
-    using var starting = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-    await schema.RequireDurableAsync(starting.Token);
-    if (options.OwnCluster)
-        await schema.ApplyAsync(starting.Token);
-    else
-        await schema.RequireAsync(starting.Token);
+    var opening = app.Services.GetRequiredService<LedgerOpening>();
+    // A database that will not do is said before anything listens; one that is away is waited for behind it.
+    await opening.TryOpenAsync(CancellationToken.None);
     await ServerFiles.StartAsync(app, options);
     await app.WaitForShutdownAsync();
-    return ExitCode.Ok;
+    return opening.Refusal is { } refusal ? throw refusal : ExitCode.Ok;
 }
 
 static WebApplication Build(ServerOptions options)
@@ -55,7 +51,9 @@ static WebApplication Build(ServerOptions options)
         new WebApplicationOptions { ApplicationName = typeof(ServerOptions).Assembly.GetName().Name });
     builder.Configuration.Sources.Clear();
     builder.Logging.ClearProviders();
-    builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("BitmapLedger", LogLevel.Information);
+    builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("BitmapLedger", LogLevel.Information)
+        // It tells each failure that it throws as well; whoever catches it says what it means.
+        .AddFilter("Marten.IDocumentStore", LogLevel.None);
     builder.Logging.AddSimpleConsole(o =>
     {
         o.SingleLine = true;
@@ -63,7 +61,7 @@ static WebApplication Build(ServerOptions options)
         o.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.ffffffZ ";
     });
     builder.Host.UseWolverine(Configure);
-    builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes));
+    builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes, options.OwnCluster));
     builder.Services.AddScoped<VolumeEndpoints.Sender>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
@@ -78,6 +76,7 @@ static WebApplication Build(ServerOptions options)
     var app = builder.Build();
     app.UseMiddleware<Gatekeeper>(new GatekeeperToken(options.DataDirectory));
     app.UseMiddleware<ProblemWriter>();
+    app.UseMiddleware<PostgresGate>();
     app.MapVolumes();
     app.MapQueries();
     app.MapOperations();
@@ -102,6 +101,6 @@ static async Task<int> GenerateCode(string[] arguments)
         Configure(o);
         o.CodeGeneration.TypeLoadMode = TypeLoadMode.Dynamic;
     });
-    builder.ConfigureServices(s => s.AddLedger("Host=nowhere", new(".", 0)));
+    builder.ConfigureServices(s => s.AddLedger("Host=nowhere", new(".", 0, OwnCluster: false)));
     return await builder.RunJasperFxCommands(arguments);
 }

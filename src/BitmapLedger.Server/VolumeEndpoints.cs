@@ -23,8 +23,8 @@ internal static class VolumeEndpoints
         app.MapGet("/v1/volumes/{v}", async (string v, VolumeStreams streams, IAgent agent, CancellationToken c) =>
             (await VolumeView.ManyAsync([await streams.FindAsync(v, c)], agent, c))[0]);
         app.MapDelete("/v1/volumes/{v}", (
-            string v, HttpContext http, IMessageBus bus, Volumes volumes, CancellationToken c) =>
-            volumes.RemoveAsync(bus, v, Gatekeeper.Origin(http), c));
+            string v, HttpContext http, Volumes volumes, CancellationToken c) =>
+            volumes.RemoveAsync(v, Gatekeeper.Origin(http), c));
 
         app.MapPost("/v1/volumes/{v}/repair", (string v, HttpContext http, Repairer repairer, CancellationToken c) =>
             repairer.RepairAsync(v, Gatekeeper.Origin(http), c));

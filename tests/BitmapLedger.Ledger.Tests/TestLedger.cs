@@ -23,7 +23,7 @@ internal sealed class TestLedger : IAsyncDisposable
     {
         Source = source;
         Store = DocumentStore.For(o => LedgerRegistration.Configure(o, source));
-        Settings = new(_scratch.Path, 1L << 30);
+        Settings = new(_scratch.Path, 1L << 30, OwnCluster: false);
         Streams = new(Store, TimeProvider.System);
         Shipper = NewShipper();
         Reader = new(Store);
@@ -106,5 +106,9 @@ internal sealed class TestLedger : IAsyncDisposable
 
         public Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation) =>
             throw new LedgerException(ErrorCode.Busy, "no agent");
+
+        public void MeetAgain()
+        {
+        }
     }
 }

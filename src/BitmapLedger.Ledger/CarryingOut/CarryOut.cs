@@ -14,7 +14,8 @@ public sealed record VolumeOrder(Guid VolumeId, IReadOnlyList<VolumeCommand> Com
 /// lanes.</summary>
 /// <param name="Orders">Each volume once.</param>
 /// <param name="Origin">Who commands.</param>
-public sealed record CarryOut(IReadOnlyList<VolumeOrder> Orders, CommandOrigin Origin);
+/// <param name="Fingerprint">What is commanded, for telling a repetition from another command.</param>
+public sealed record CarryOut(IReadOnlyList<VolumeOrder> Orders, CommandOrigin Origin, string Fingerprint);
 
 /// <summary>What became of it.</summary>
 /// <param name="Answers">One for each volume, when it was done.</param>

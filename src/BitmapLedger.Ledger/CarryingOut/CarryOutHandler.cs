@@ -20,9 +20,9 @@ public static class CarryOutHandler
     public static async Task<CommandOutcome> HandleAsync(
         CarryOut message, VolumeStreams streams, Shipper shipper, IAgent agent, CancellationToken cancellation)
     {
-        var fingerprint = Fingerprint(message);
+        // The same id may have been waiting for the lane, too.
         if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
-            return Repeat(earlier, fingerprint);
+            return new(earlier.Repeat(message.Fingerprint), Refusal: null);
 
         List<(VolumeOrder Order, VolumeState State)> volumes = [];
         foreach (var order in message.Orders)
@@ -30,7 +30,7 @@ public static class CarryOutHandler
             var state = await streams.LoadAsync(order.VolumeId, cancellation) ?? new VolumeState { Removed = true };
             if (VolumeDecider.Decide(
                 order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).Refusal is { } refusal)
-                return await RefuseAsync(message, fingerprint, refusal, streams, cancellation);
+                return new([], refusal);
             volumes.Add((order, state));
         }
 
@@ -44,12 +44,11 @@ public static class CarryOutHandler
             decided.Add(new(fence, time, state, VolumeDecider.Decide(order.Commands, state, fence.Lsn, time)));
         }
 
-        CommandOutcome outcome = new([.. decided.Select(Answer)], Refusal: null);
-        await AppendAsync(message, fingerprint, decided, outcome, streams, shipper, cancellation);
-        foreach (var (fence, _, state, decision) in decided)
-            await agent.AskAsync(
-                Settlement(fence, BitTransfer.Of(state, decision.Events, decision.After)), cancellation);
-        return outcome;
+        IReadOnlyList<CommandAnswer> answers = [.. decided.Select(Answer)];
+        if (await AppendAsync(message, decided, answers, streams, shipper, agent, cancellation) is { } first)
+            return new(first.Repeat(message.Fingerprint), Refusal: null);
+        await SettleAsync(decided, agent);
+        return new(answers, Refusal: null);
     }
 
     /// <summary>The bitmaps of a volume at a fence, for the Agent.</summary>
@@ -63,15 +62,22 @@ public static class CarryOutHandler
         BitTransfer.Finest(
             VolumeDecider.Decide(order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).After).Bytes);
 
-    private static async Task AppendAsync(
-        CarryOut message, string fingerprint, List<Decided> decided, CommandOutcome outcome, VolumeStreams streams,
-        Shipper shipper, CancellationToken cancellation)
+    private static async Task<CommandRecord?> AppendAsync(
+        CarryOut message, List<Decided> decided, IReadOnlyList<CommandAnswer> answers, VolumeStreams streams,
+        Shipper shipper, IAgent agent, CancellationToken cancellation)
     {
         var appends = decided.Select(d => new StreamAppend(
             d.Fence.Id, d.State.Event, [.. d.Decision.Events.Select(e => new TimedEvent(e, d.Time))])).ToList();
         try
         {
-            await streams.AppendAsync(appends, message.Origin, Record(message, fingerprint, outcome), cancellation);
+            return await streams.AppendAsync(
+                appends, message.Origin, CommandRecord.Of(message.Origin, message.Fingerprint, answers), cancellation);
+        }
+        catch (Exception unknown) when (unknown is OperationCanceledException or LedgerException { IsTransient: true })
+        {
+            // It may stand in the ledger all the same: a meeting finds out and tells the Agent.
+            agent.MeetAgain();
+            throw;
         }
         finally
         {
@@ -80,28 +86,23 @@ public static class CarryOutHandler
         }
     }
 
-    private static CommandAnswer Answer(Decided decided) => new(
-        decided.State.Name, decided.Decision.After.Event, decided.Fence.Lsn, Timestamps.Show(decided.Time));
-
-    private static async Task<CommandOutcome> RefuseAsync(
-        CarryOut message, string fingerprint, Domain.Refusal refusal, VolumeStreams streams, CancellationToken cancellation)
+    /// <summary>What is appended has happened, whether the Agent hears of it now or when it is met again.</summary>
+    private static async Task SettleAsync(List<Decided> decided, IAgent agent)
     {
-        CommandOutcome outcome = new([], refusal);
-        if (Record(message, fingerprint, outcome) is { } record)
-            await streams.AppendAsync([], message.Origin, record, cancellation);
-        return outcome;
+        try
+        {
+            foreach (var (fence, _, state, decision) in decided)
+                await agent.AskAsync(
+                    Settlement(fence, BitTransfer.Of(state, decision.Events, decision.After)), CancellationToken.None);
+        }
+        catch (LedgerException)
+        {
+            agent.MeetAgain();
+        }
     }
 
-    private static CommandOutcome Repeat(CommandRecord earlier, string fingerprint) =>
-        earlier.RefuseOther(fingerprint) is { } refusal ? new([], refusal) : new(earlier.Answers, earlier.Refusal);
-
-    private static CommandRecord? Record(CarryOut message, string fingerprint, CommandOutcome outcome) =>
-        message.Origin.CommandId is { } id
-            ? new() { Id = id, Fingerprint = fingerprint, Answers = outcome.Answers, Refusal = outcome.Refusal }
-            : null;
-
-    private static string Fingerprint(CarryOut message) =>
-        string.Join('\n', message.Orders.SelectMany(o => o.Commands.Select(c => $"{o.VolumeId} {c}")));
+    private static CommandAnswer Answer(Decided decided) => new(
+        decided.State.Name, decided.Decision.After.Event, decided.Fence.Lsn, Timestamps.Show(decided.Time));
 
     private sealed record Decided(Fence Fence, DateTimeOffset Time, VolumeState State, Decision Decision);
 }

@@ -34,10 +34,11 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
         Volatile.Write(ref _stream, stream);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         var reading = ReadAsync(stream, linked.Token);
+        var connected = Task.CompletedTask;
         try
         {
             var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion), linked.Token);
-            var connected = onConnected(welcome, linked.Token);
+            connected = onConnected(welcome, linked.Token);
             await Task.WhenAny(reading, connected).Unwrap();
             await reading;
         }
@@ -48,6 +49,8 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
             foreach (var id in _open.Keys)
                 if (_open.TryRemove(id, out var waiting))
                     waiting.TrySetException(Away());
+            // Two meetings at once would undo each other.
+            await connected.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -74,6 +77,9 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
             _open.TryRemove(id, out _);
         }
     }
+
+    /// <inheritdoc />
+    public void MeetAgain() => Volatile.Read(ref _stream)?.Close();
 
     /// <inheritdoc />
     public void Dispose() => _sending.Dispose();

@@ -11,6 +11,10 @@ public interface IAgent
     /// <summary>Asks and waits for the answer.</summary>
     /// <exception cref="LedgerException">The Agent is away, or said no.</exception>
     Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation);
+
+    /// <summary>Ends the link, so that Agent and ledger meet again: the Agent may not know what the ledger has, or the
+    /// other way round.</summary>
+    void MeetAgain();
 }
 
 /// <summary>Questions whose answers have one form.</summary>

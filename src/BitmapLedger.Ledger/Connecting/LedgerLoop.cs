@@ -1,28 +1,48 @@
 using System.Net.Sockets;
-using BitmapLedger.Bitmaps;
-using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Contracts.Control;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
+using Marten.Events.Daemon.Coordination;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace BitmapLedger.Ledger.Connecting;
 
-/// <summary>What runs all the time: the link to the Agent, and shipping.</summary>
+/// <summary>What runs all the time: the link to the Agent, and shipping. Both outlast PostgreSQL.</summary>
 public sealed partial class LedgerLoop(
-    AgentLink link, Reconciler reconciler, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock,
-    ILogger<LedgerLoop> log) : BackgroundService
+    AgentLink link, Reconciler reconciler, LedgerOpening opening, PostgresWatch watch, IProjectionCoordinator projections,
+    Lanes lanes, Shipper shipper, TimeProvider clock, IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
+    : BackgroundService
 {
-    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
+    private static readonly TimeSpan _pauseMost = TimeSpan.FromMilliseconds(400);
     private static readonly TimeSpan _pauseAfterFailure = TimeSpan.FromMilliseconds(250);
+    private readonly Dictionary<Guid, string> _complaints = [];
     private volatile bool _met;
 
     /// <summary>Whether an Agent is connected and every volume has its bitmaps.</summary>
     public bool IsReady => _met && link.IsConnected;
 
     /// <inheritdoc />
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        Task.WhenAll(KeepLinkAsync(stoppingToken), ShipAsync(stoppingToken));
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await opening.OpenAsync(clock, stoppingToken);
+            await projections.StartAsync(stoppingToken);
+            await Task.WhenAll(KeepLinkAsync(stoppingToken), ShipAsync(stoppingToken));
+            await projections.StopAsync(CancellationToken.None);
+        }
+        catch (LedgerException)
+        {
+            // Said by whoever waits for the end.
+            lifetime.StopApplication();
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Told to end before the database was there.
+        }
+    }
 
     private async Task KeepLinkAsync(CancellationToken cancellation)
     {
@@ -30,12 +50,7 @@ public sealed partial class LedgerLoop(
         {
             try
             {
-                await link.RunAsync(async (welcome, linked) =>
-                {
-                    await reconciler.MeetAsync(welcome, linked);
-                    _met = true;
-                    AgentMet(welcome.ProcessId, welcome.Volumes.Count);
-                }, cancellation);
+                await link.RunAsync(MeetAsync, cancellation);
             }
             catch (SocketException)
             {
@@ -51,44 +66,75 @@ public sealed partial class LedgerLoop(
         }
     }
 
+    /// <summary>The link is kept while PostgreSQL is away; the meeting goes on when it is back.</summary>
+    private async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
+    {
+        for (var latest = welcome; ; latest = await link.StatusAsync(cancellation))
+        {
+            try
+            {
+                await watch.WithAsync(away => reconciler.MeetAsync(latest, away), cancellation);
+                break;
+            }
+            catch (Exception failure) when (link.IsConnected && IsAway(failure))
+            {
+                MeetingWaits(failure.GetBaseException().Message);
+                await Pause(_pauseAfterFailure, cancellation);
+                await watch.HereAsync(cancellation);
+            }
+        }
+
+        _met = true;
+        AgentMet(welcome.ProcessId, welcome.Volumes.Count);
+    }
+
     private async Task ShipAsync(CancellationToken cancellation)
     {
+        var pause = _pauseLeast;
         while (!cancellation.IsCancellationRequested)
         {
             var more = false;
-            var pause = _pause;
-            try
-            {
-                // Before the first meeting the journals belong to the meeting.
-                if (_met)
-                    foreach (var volume in await streams.AllAsync(cancellation))
-                        more |= await ShipAsync(volume, cancellation);
-            }
-            catch (Exception failure) when (!cancellation.IsCancellationRequested)
-            {
-                ShippingFailed(failure.GetBaseException().Message);
-                pause = _pauseAfterFailure;
-            }
-
+            // Before the first meeting the journals belong to the meeting.
+            if (_met && watch.Reason is null)
+                foreach (var volumeId in shipper.Watched)
+                    more |= await TryShipAsync(volumeId, cancellation);
+            pause = more ? _pauseLeast : TimeSpan.FromTicks(Math.Min(pause.Ticks * 2, _pauseMost.Ticks));
             if (!more)
                 await Pause(pause, cancellation);
         }
     }
 
-    /// <summary>Ships one volume; damage of its journal is told once and keeps no other volume from shipping.</summary>
-    private async Task<bool> ShipAsync(VolumeState volume, CancellationToken cancellation)
+    /// <summary>A volume that cannot be shipped holds up no other.</summary>
+    private async Task<bool> TryShipAsync(Guid volumeId, CancellationToken cancellation)
     {
+        var more = false;
         try
         {
-            using (await lanes.TakeAsync([volume.Id], cancellation))
-                return await shipper.ShipRipeAsync(volume.Id, clock.GetUtcNow(), cancellation);
+            using (await lanes.TakeAsync([volumeId], cancellation))
+                if (!shipper.IsRipe(volumeId, clock.GetUtcNow()))
+                    return false;
+            await watch.WithAsync(async away =>
+            {
+                using var _ = await lanes.TakeAsync([volumeId], away);
+                more = await shipper.ShipRipeAsync(volumeId, clock.GetUtcNow(), away);
+            }, cancellation);
+            if (_complaints.Remove(volumeId))
+                ShippingGoesOn(volumeId);
         }
-        catch (CorruptionException damage)
+        catch (Exception failure) when (!cancellation.IsCancellationRequested)
         {
-            JournalDamaged(volume.Name, damage.Message, volume.Name);
-            return false;
+            var reason = failure.GetBaseException().Message;
+            if (_complaints.GetValueOrDefault(volumeId) != reason)
+                ShippingWaits(volumeId, reason);
+            _complaints[volumeId] = reason;
+            await Pause(_pauseAfterFailure, cancellation);
         }
+
+        return more;
     }
+
+    private static bool IsAway(Exception failure) =>
+        failure is LedgerException { IsTransient: true } || PostgresWatch.IsOutage(failure);
 
     private async Task Pause(TimeSpan time, CancellationToken cancellation) =>
         await Task.Delay(time, clock, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -99,10 +145,12 @@ public sealed partial class LedgerLoop(
     [LoggerMessage(Level = LogLevel.Warning, Message = "link to the agent ended: {Reason}")]
     private partial void LinkEnded(string reason);
 
-    [LoggerMessage(
-        Level = LogLevel.Error, Message = "nothing of volume {Volume} is shipped: {Damage}; bml repair {Name} goes on")]
-    private partial void JournalDamaged(string volume, string damage, string name);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "meeting the agent waits: {Reason}")]
+    private partial void MeetingWaits(string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "shipping waits: {Reason}")]
-    private partial void ShippingFailed(string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "shipping of volume {VolumeId} waits: {Reason}")]
+    private partial void ShippingWaits(Guid volumeId, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "shipping of volume {VolumeId} goes on")]
+    private partial void ShippingGoesOn(Guid volumeId);
 }

@@ -43,6 +43,8 @@ public sealed partial class Reconciler(
     public async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
     {
         var known = await streams.AllAsync(cancellation);
+        shipper.WatchOnly(known.Select(k => k.Id));
+        await FinishRemovalsAsync(known, cancellation);
         foreach (var stray in welcome.Volumes.Where(v => known.All(k => k.Id != v.Id)))
             await agent.AskAsync(new CloseVolume(stray.Id, DeleteJournal: false), cancellation);
 
@@ -51,7 +53,7 @@ public sealed partial class Reconciler(
         {
             try
             {
-                await MeetAsync(state.Id, welcome.Volumes.FirstOrDefault(v => v.Id == state.Id), newRun, cancellation);
+                await MeetAsync(state.Id, newRun, cancellation);
             }
             catch (BitmapLedgerException failure) when (!failure.IsTransient)
             {
@@ -63,28 +65,37 @@ public sealed partial class Reconciler(
         await RememberRunAsync(welcome.Run, cancellation);
     }
 
+    /// <summary>A server that ended between the last event of a volume and the end of its journal left that to
+    /// us.</summary>
+    private async Task FinishRemovalsAsync(IReadOnlyList<VolumeState> known, CancellationToken cancellation)
+    {
+        if (!Directory.Exists(settings.Journals))
+            return;
+        var names = new DirectoryInfo(settings.Journals).EnumerateDirectories().Select(d => d.Name);
+        Guid[] others = [.. names.Select(n => Guid.TryParse(n, out var id) ? id : default).Except(known.Select(k => k.Id))];
+        foreach (var id in await streams.RemovedAsync(others, cancellation))
+            await agent.AskAsync(new CloseVolume(id, DeleteJournal: true), cancellation);
+    }
+
     /// <summary>Meets an Agent over one volume that it has closed; the caller is in the lane.</summary>
     /// <param name="id">The volume.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     public Task MeetInLaneAsync(Guid id, CancellationToken cancellation) =>
-        MeetInLaneAsync(id, status: null, newRun: false, cancellation);
+        MeetInLaneAsync(id, newRun: false, cancellation);
 
-    private async Task MeetAsync(Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
+    private async Task MeetAsync(Guid id, bool newRun, CancellationToken cancellation)
     {
         using var _ = await lanes.TakeAsync([id], cancellation);
-        await MeetInLaneAsync(id, status, newRun, cancellation);
+        await MeetInLaneAsync(id, newRun, cancellation);
     }
 
-    private async Task MeetInLaneAsync(
-        Guid id, VolumeStatus? status, bool newRun, CancellationToken cancellation)
+    private async Task MeetInLaneAsync(Guid id, bool newRun, CancellationToken cancellation)
     {
         shipper.Forget(id);
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;
-        // Clients have written since the Agent said hello, and some of that is shipped already: only what the journal
-        // holds now can be behind.
-        if (status is not null)
-            status = (await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id);
+        // Asked after shipping: a client that wrote meanwhile has not put the ledger ahead of the journal.
+        var status = (await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id);
         var behind = status is not null && status.LastLsn < state.LastLsn;
         if (behind)
             await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
@@ -113,7 +124,7 @@ public sealed partial class Reconciler(
         var decision = VolumeDecider.Decide(commands, state, state.LastLsn, time);
         if (decision.Events.Count == 0)
             return state;
-        await streams.AppendAsync(
+        _ = await streams.AppendAsync(
             [new(state.Id, state.Event, [.. decision.Events.Select(
                 e => new TimedEvent(e, time))])], _self, record: null, cancellation);
         shipper.Forget(state.Id);

@@ -21,6 +21,28 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     private const int BlockGood = 4096;
     private static readonly TimeSpan _ageMax = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<Guid, ShippingVolume> _volumes = new();
+    private volatile IReadOnlyCollection<Guid> _watched = [];
+
+    /// <summary>The volumes whose journals are looked at. Read by any thread.</summary>
+    public IReadOnlyCollection<Guid> Watched => _watched;
+
+    /// <summary>Looks at the journals of these volumes and of no other.</summary>
+    public void WatchOnly(IEnumerable<Guid> volumeIds) => _watched = [.. volumeIds];
+
+    /// <summary>Looks at one more journal. One caller at a time.</summary>
+    public void Watch(Guid volumeId) => _watched = [.. _watched.Append(volumeId).Distinct()];
+
+    /// <summary>Looks at a journal no more. One caller at a time.</summary>
+    public void Unwatch(Guid volumeId) => _watched = [.. _watched.Where(id => id != volumeId)];
+
+    /// <summary>Whether something is worth a block, or it is not known: looks at the journal only.</summary>
+    /// <exception cref="CorruptionException">The journal is damaged; said once.</exception>
+    public bool IsRipe(Guid volumeId, DateTimeOffset now)
+    {
+        if (!_volumes.TryGetValue(volumeId, out var volume))
+            return true;
+        return volume.TryFill() && IsRipe(volume, now);
+    }
 
     /// <summary>Ships what is worth a block: 4,096 writes, or what is a second old.</summary>
     /// <param name="volumeId">The volume.</param>
@@ -31,11 +53,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     public async Task<bool> ShipRipeAsync(Guid volumeId, DateTimeOffset now, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        if (!volume.TryFill())
-            return false;
-        var ripe = volume.Waiting >= BlockGood
-            || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
-        if (!ripe)
+        if (!volume.TryFill() || !IsRipe(volume, now))
             return false;
         var count = volume.Waiting;
         await ShipBlockAsync(volumeId, volume, count, cancellation);
@@ -77,6 +95,9 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             volume.Dispose();
     }
 
+    private static bool IsRipe(ShippingVolume volume, DateTimeOffset now) => volume.Waiting >= BlockGood
+        || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
+
     private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
     {
         if (_volumes.TryGetValue(volumeId, out var open))
@@ -91,7 +112,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         var last = volume.Writes[count - 1].Lsn;
         try
         {
-            await streams.AppendAsync(
+            _ = await streams.AppendAsync(
                 [new(volumeId, volume.LastEvent, events)], origin: null, record: null, cancellation);
         }
         catch

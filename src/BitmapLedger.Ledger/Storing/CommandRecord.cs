@@ -1,3 +1,4 @@
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain;
 
@@ -21,9 +22,15 @@ public sealed record CommandRecord
     /// <summary>Why it did nothing.</summary>
     public Refusal? Refusal { get; init; }
 
-    /// <summary>The refusal of another command under the same id; null when it is the same command again.</summary>
-    public Refusal? RefuseOther(string fingerprint) => fingerprint == Fingerprint
-        ? null
-        : Domain.Refusal.BadArgument(
-            $"Command id '{Id}' was used for another command", "take a new id for a new command");
+    /// <summary>The record of a command that was done; null when it has no id.</summary>
+    public static CommandRecord? Of(CommandOrigin origin, string fingerprint, IReadOnlyList<CommandAnswer> answers) =>
+        origin.CommandId is { } id ? new() { Id = id, Fingerprint = fingerprint, Answers = answers } : null;
+
+    /// <summary>The same answer again.</summary>
+    /// <param name="fingerprint">What is commanded now.</param>
+    /// <exception cref="LedgerException">It was refused then, or it was another command.</exception>
+    public IReadOnlyList<CommandAnswer> Repeat(string fingerprint) => fingerprint != Fingerprint
+        ? throw new LedgerException(
+            ErrorCode.BadArgument, $"Command id '{Id}' was used for another command", "take a new id for a new command")
+        : Refusal is { } refusal ? throw new LedgerException(refusal) : Answers;
 }

@@ -13,6 +13,8 @@ using JasperFx.Events.Daemon;
 using JasperFx.Events.Projections;
 using Marten;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Npgsql;
 using Weasel.Core;
 
@@ -21,6 +23,8 @@ namespace BitmapLedger.Ledger.Storing;
 /// <summary>Puts the ledger into a container.</summary>
 public static class LedgerRegistration
 {
+    private const int ConnectSeconds = 5;
+
     /// <summary>Registers store, shipper, commands and queries.</summary>
     /// <param name="services">The container.</param>
     /// <param name="connectionString">Of PostgreSQL.</param>
@@ -32,13 +36,20 @@ public static class LedgerRegistration
         services.AddSingleton(source);
         services.AddSingleton(settings);
         services.AddSingleton(TimeProvider.System);
+        services.AddSingleton(s => new PostgresWatch(
+            connectionString, s.GetRequiredService<TimeProvider>(), s.GetRequiredService<ILogger<PostgresWatch>>()));
         services.AddMarten(options => Configure(options, source)).AddAsyncDaemon(DaemonMode.Solo);
+        // Started by the loop, once the database is known to be there and to have this schema.
+        services.Remove(services.Last(s => s.ServiceType == typeof(IHostedService)));
         services.AddSingleton<LedgerSchema>();
+        services.AddSingleton<LedgerOpening>();
         services.AddSingleton<Lanes>();
+        services.AddSingleton<SettledLanes>();
         services.AddSingleton<AgentLink>();
         services.AddSingleton<IAgent>(s => s.GetRequiredService<AgentLink>());
         services.AddSingleton<VolumeStreams>();
         services.AddSingleton<Shipper>();
+        services.AddSingleton<OnceOnly>();
         services.AddSingleton<Commands>();
         services.AddSingleton<Volumes>();
         services.AddSingleton<Reconciler>();
@@ -59,7 +70,7 @@ public static class LedgerRegistration
         options.Connection(source);
         options.DatabaseSchemaName = LedgerSchema.Name;
         options.Events.DatabaseSchemaName = LedgerSchema.Name;
-        options.AutoCreateSchemaObjects = AutoCreate.CreateOrUpdate;
+        options.AutoCreateSchemaObjects = AutoCreate.None;
         options.UseSystemTextJsonForSerialization(EnumStorage.AsString, Casing.SnakeCase);
         options.Events.AppendMode = EventAppendMode.QuickWithServerTimestamps;
         options.Events.UseListenNotifyForEventAppends = true;
@@ -77,6 +88,7 @@ public static class LedgerRegistration
         ]);
         options.Schema.For<VolumeState>().Index(v => v.Name);
         options.Schema.For<CommandRecord>();
+        options.Schema.For<AgentRun>();
         options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
         options.Projections.Add(new BitmapBitsProjection(
@@ -86,6 +98,8 @@ public static class LedgerRegistration
             o.MaximumHopperSize = 256;
             o.DeleteDataInTableOnTeardown(BitmapBits.Table.Identifier.QualifiedName);
         });
+        // Said here as well, or a store without a daemon prints a warning where answers go.
+        options.Projections.AsyncMode = DaemonMode.Solo;
         // A ledger does not skip what it cannot read: the projection stops and verify says so.
         options.Projections.Errors.SkipApplyErrors = false;
         options.Projections.Errors.SkipSerializationErrors = false;
@@ -93,11 +107,18 @@ public static class LedgerRegistration
     }
 
     /// <summary>Connections that wait for the disk at every commit.</summary>
-    public static NpgsqlDataSource DataSource(string connectionString)
+    /// <param name="connectionString">Of PostgreSQL.</param>
+    /// <param name="connectionsMax">Most of them at once; null for what the string says.</param>
+    public static NpgsqlDataSource DataSource(string connectionString, int? connectionsMax = null)
     {
         var builder = new NpgsqlDataSourceBuilder(connectionString);
-        builder.ConnectionStringBuilder.Options = "-c synchronous_commit=on";
-        builder.ConnectionStringBuilder.ApplicationName ??= "bitmapledger";
+        var settings = builder.ConnectionStringBuilder;
+        settings.Options = "-c synchronous_commit=on";
+        settings.ApplicationName ??= "bitmapledger";
+        // A server that accepts and says nothing is an outage, and nobody waits long to hear of it.
+        if (!settings.ContainsKey("Timeout"))
+            settings.Timeout = ConnectSeconds;
+        settings.MaxPoolSize = connectionsMax ?? settings.MaxPoolSize;
         return builder.Build();
     }
 }

@@ -1,5 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using JasperFx;
 using Marten;
 using Npgsql;
 
@@ -14,7 +15,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public const string Name = "bitmapledger";
 
     /// <summary>Raised with every change of the schema.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     private const string OwnSql =
         $"""
@@ -37,7 +38,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public async Task<SchemaAnswer> ApplyAsync(CancellationToken cancellation)
     {
         RefuseNewer(await StatusAsync(cancellation));
-        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
+        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
         await using var command = source.CreateCommand(
             $"{OwnSql} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
         await command.ExecuteNonQueryAsync(cancellation);

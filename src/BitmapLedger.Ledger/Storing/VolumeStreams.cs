@@ -2,6 +2,7 @@ using BitmapLedger.Contracts;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using Marten;
+using Npgsql;
 
 namespace BitmapLedger.Ledger.Storing;
 
@@ -24,13 +25,13 @@ public sealed record StreamAppend(Guid VolumeId, long ExpectedEvent, IReadOnlyLi
 
 /// <summary>Reads decision states and appends to streams, exactly once even when an acknowledgement is lost.</summary>
 /// <param name="store">The store.</param>
-/// <param name="clock">Measures how long PostgreSQL is away.</param>
+/// <param name="clock">Measures pauses.</param>
 public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 {
-    /// <summary>How long a command looks for PostgreSQL before it answers busy.</summary>
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(10);
+    /// <summary>A connection that is cut is no outage; one that is cut this often is.</summary>
+    private const int AttemptsMax = 5;
 
-    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
     /// <summary>The state of a volume, or null.</summary>
     public async Task<VolumeState?> LoadAsync(Guid volumeId, CancellationToken cancellation)
@@ -56,6 +57,14 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
     }
 
+    /// <summary>Which of some volumes are out of watch.</summary>
+    public async Task<IReadOnlyList<Guid>> RemovedAsync(IReadOnlyList<Guid> ids, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        var states = await session.LoadManyAsync<VolumeState>(cancellation, ids);
+        return [.. states.Where(s => s.Removed).Select(s => s.Id)];
+    }
+
     /// <summary>What a command id came to, or null.</summary>
     public async Task<CommandRecord?> RecordAsync(string commandId, CancellationToken cancellation)
     {
@@ -64,35 +73,44 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     }
 
     /// <summary>
-    /// Appends in one transaction. Whatever goes wrong, the streams are asked afterwards whether it happened: an append
-    /// with an expected event number happens once or not at all.
+    /// Appends in one transaction. When an acknowledgement is lost, the stream is asked for the very events: an append
+    /// with an expected event number happens once or not at all, and what stands there may be somebody else's.
     /// </summary>
     /// <param name="appends">What, to which streams. An expected event of 0 starts a stream.</param>
     /// <param name="origin">Who commanded it; null for the shipper.</param>
     /// <param name="record">What the command came to, or null.</param>
-    /// <param name="cancellation">Ends the attempt.</param>
-    /// <exception cref="LedgerException">PostgreSQL stays away (<c>busy</c>), or somebody else appended.</exception>
-    public async Task AppendAsync(
+    /// <param name="cancellation">Ends the attempt; then it is not known whether it happened.</param>
+    /// <returns>Null when it happened; what the command id came to when it was used before, and then nothing
+    /// happened.</returns>
+    /// <exception cref="LedgerException">PostgreSQL is away, or something else was appended first (<c>busy</c>).</exception>
+    public async Task<CommandRecord?> AppendAsync(
         IReadOnlyList<StreamAppend> appends, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
     {
-        var started = clock.GetTimestamp();
-        while (true)
+        StreamAppend[] written = [.. appends.Where(a => a.Events.Count > 0)];
+        Guid[][] ids = [.. written.Select(a => a.Events.Select(_ => Guid.CreateVersion7()).ToArray())];
+        for (var attempt = 1; ; attempt++)
         {
             try
             {
-                await TryAppendAsync(appends, origin, record, cancellation);
-                return;
+                await TryAppendAsync(written, ids, origin, record, cancellation);
+                return null;
             }
             catch (Exception failure) when (failure is not (OperationCanceledException or LedgerException))
             {
-                if (await HappenedAsync(appends, record, failure, started, cancellation))
-                    return;
+                var (happened, earlier) = await HappenedAsync(written, ids, record, cancellation);
+                if (happened || earlier is not null)
+                    return earlier;
+                if (!PostgresWatch.IsOutage(failure))
+                    throw;
+                if (attempt == AttemptsMax || failure.GetBaseException() is PostgresException)
+                    throw PostgresWatch.Busy(failure.GetBaseException().Message);
+                await Task.Delay(_pause, clock, cancellation);
             }
         }
     }
 
     private async Task TryAppendAsync(
-        IReadOnlyList<StreamAppend> appends, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
+        StreamAppend[] appends, Guid[][] ids, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
     {
         await using var session = store.LightweightSession();
         if (origin is not null)
@@ -106,14 +124,17 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
                 session.SetHeader("transaction", Guid.CreateVersion7().ToString("D"));
         }
 
-        foreach (var append in appends.Where(a => a.Events.Count > 0))
+        foreach (var (append, eventIds) in appends.Zip(ids))
         {
             object[] events = [.. append.Events.Select(e => e.Data)];
             var action = append.ExpectedEvent == 0
                 ? session.Events.StartStream<VolumeState>(append.VolumeId, events)
                 : session.Events.Append(append.VolumeId, append.ExpectedEvent + events.Length, events);
-            foreach (var (wrapped, happened) in action.Events.Zip(append.Events))
+            foreach (var ((wrapped, happened), id) in action.Events.Zip(append.Events).Zip(eventIds))
+            {
+                wrapped.Id = id;
                 wrapped.Timestamp = happened.Time;
+            }
         }
 
         if (record is not null)
@@ -121,40 +142,34 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         await session.SaveChangesAsync(cancellation);
     }
 
-    /// <summary>Whether the append is there after all; waits for PostgreSQL to say.</summary>
-    private async Task<bool> HappenedAsync(
-        IReadOnlyList<StreamAppend> appends, CommandRecord? record, Exception failure, long started, CancellationToken cancellation)
+    /// <summary>Whether the append is there after all, or why it cannot be.</summary>
+    private async Task<(bool Happened, CommandRecord? Earlier)> HappenedAsync(
+        StreamAppend[] appends, Guid[][] ids, CommandRecord? record, CancellationToken cancellation)
     {
-        while (true)
+        try
         {
-            try
+            await using var session = store.QuerySession();
+            if (appends is [var append, ..])
             {
-                await using var session = store.QuerySession();
-                if (appends.FirstOrDefault(a => a.Events.Count > 0) is not { } append)
-                    return record is not null && await session.LoadAsync<CommandRecord>(
-                        record.Id, cancellation) is not null;
-                var state = await session.Events.FetchStreamStateAsync(append.VolumeId, cancellation);
-                var there = state?.Version ?? 0;
-                if (there == append.ExpectedEvent + append.Events.Count)
-                    return true;
-                if (there != append.ExpectedEvent)
+                var through = append.ExpectedEvent + append.Events.Count;
+                var page = await session.Events.FetchStreamAsync(
+                    append.VolumeId, version: through, fromVersion: append.ExpectedEvent + 1, token: cancellation);
+                if (page.Count > 0 && page[0].Id == ids[0][0])
+                    return (true, null);
+                if (page.Count > 0)
                     throw new LedgerException(
-                        ErrorCode.Failed, $"Volume {append.VolumeId} stands at event {there}, not at {append.ExpectedEvent}: another server writes to it");
-                if (clock.GetElapsedTime(started) > _patience)
-                    throw Away(failure);
-                return false;
+                        ErrorCode.Busy, $"Something else was appended to volume {append.VolumeId} behind event {append.ExpectedEvent}",
+                        "nothing was done; try again");
             }
-            catch (Exception unreachable) when (unreachable is not (OperationCanceledException or LedgerException))
-            {
-                if (clock.GetElapsedTime(started) > _patience)
-                    throw Away(unreachable);
-                await Task.Delay(_pause, clock, cancellation);
-            }
+
+            return (false, record is null ? null : await session.LoadAsync<CommandRecord>(record.Id, cancellation));
+        }
+        catch (Exception unreachable) when (PostgresWatch.IsOutage(unreachable))
+        {
+            throw new LedgerException(
+                ErrorCode.Busy,
+                $"PostgreSQL went away while it was asked to append: {unreachable.GetBaseException().Message}",
+                "ask again with the same --command-id: what was done is not done twice");
         }
     }
-
-    private static LedgerException Away(Exception cause) =>
-        new(
-            ErrorCode.Busy, $"PostgreSQL does not answer: {cause.GetBaseException().Message}",
-            "writes go on and are kept; try again");
 }

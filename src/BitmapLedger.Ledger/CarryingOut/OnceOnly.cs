@@ -1,0 +1,44 @@
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Domain;
+using BitmapLedger.Ledger.Storing;
+
+namespace BitmapLedger.Ledger.CarryingOut;
+
+/// <summary>Lets a command with an id act once and answer the same for ever, refusals too; what was busy or failed is no
+/// answer and may be tried again.</summary>
+/// <param name="streams">Keeps what ids came to.</param>
+public sealed class OnceOnly(VolumeStreams streams)
+{
+    /// <summary>Acts, or says again what the id came to.</summary>
+    /// <param name="origin">Who commands, with the id.</param>
+    /// <param name="fingerprint">What is commanded.</param>
+    /// <param name="act">Carries it out, and appends the record of it with its events.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <exception cref="LedgerException">It was refused, now or the first time.</exception>
+    public async Task<IReadOnlyList<CommandAnswer>> ActAsync(
+        CommandOrigin origin, string fingerprint, Func<Task<IReadOnlyList<CommandAnswer>>> act, CancellationToken cancellation)
+    {
+        if (origin.CommandId is not { } id)
+            return await act();
+        if (await streams.RecordAsync(id, cancellation) is { } earlier)
+            return earlier.Repeat(fingerprint);
+        try
+        {
+            return await act();
+        }
+        catch (LedgerException refusal) when (
+            refusal.Code is ErrorCode.NotFound or ErrorCode.Exists or ErrorCode.BadArgument or ErrorCode.Unsupported)
+        {
+            CommandRecord record = new()
+            {
+                Id = id,
+                Fingerprint = fingerprint,
+                Refusal = new Refusal(refusal.Code, refusal.Message, refusal.Hint),
+            };
+            if (await streams.AppendAsync([], origin, record, cancellation) is { } first)
+                return first.Repeat(fingerprint);
+            throw;
+        }
+    }
+}

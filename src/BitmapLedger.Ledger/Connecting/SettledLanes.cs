@@ -1,0 +1,46 @@
+using BitmapLedger.Contracts;
+
+namespace BitmapLedger.Ledger.Connecting;
+
+/// <summary>
+/// Lanes of volumes whose bitmaps the Agent has. One that has just started is given them first: a command that was
+/// appended before could not tell it what they are now.
+/// </summary>
+/// <param name="lanes">The lanes.</param>
+/// <param name="agent">Is asked whether it has them.</param>
+/// <param name="clock">Measures how long that takes.</param>
+public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
+{
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>Takes the lanes of some volumes.</summary>
+    /// <returns>Gives them back when disposed.</returns>
+    /// <exception cref="LedgerException">The Agent is away, or does not get the bitmaps (<c>busy</c>).</exception>
+    public async Task<IDisposable> TakeAsync(IReadOnlyCollection<Guid> volumeIds, CancellationToken cancellation)
+    {
+        var started = clock.GetTimestamp();
+        while (true)
+        {
+            var taken = await lanes.TakeAsync(volumeIds, cancellation);
+            try
+            {
+                var there = (await agent.StatusAsync(cancellation)).Volumes;
+                if (volumeIds.All(id => there.Any(v => v.Id == id && v.Complete)))
+                    return taken;
+            }
+            catch
+            {
+                taken.Dispose();
+                throw;
+            }
+
+            // The meeting needs the lane.
+            taken.Dispose();
+            if (clock.GetElapsedTime(started) > _patience)
+                throw new LedgerException(
+                    ErrorCode.Busy, "the agent has not got the bitmaps yet", "it gets them when it can; try again");
+            await Task.Delay(_pause, clock, cancellation);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+using BitmapLedger.Ledger.Storing;
+
+namespace BitmapLedger.Server;
+
+/// <summary>
+/// Whatever asks PostgreSQL is answered <c>busy</c> at once while it is away. A command that has begun is carried
+/// through even when its client goes away: only an outage ends it.
+/// </summary>
+internal sealed class PostgresGate(RequestDelegate next, PostgresWatch watch, LedgerOpening opening)
+{
+    public async Task InvokeAsync(HttpContext context)
+    {
+        if (!context.Request.Path.StartsWithSegments("/v1", StringComparison.Ordinal))
+        {
+            await next(context);
+            return;
+        }
+
+        opening.Require();
+        var aborted = context.RequestAborted;
+        var patience = HttpMethods.IsGet(context.Request.Method) ? aborted : CancellationToken.None;
+        try
+        {
+            await watch.WithAsync(away =>
+            {
+                context.RequestAborted = away;
+                return next(context);
+            }, patience);
+        }
+        finally
+        {
+            // The client is still there and is told why.
+            context.RequestAborted = aborted;
+        }
+    }
+}
