@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
@@ -11,6 +12,11 @@ namespace BitmapLedger.Cli;
 /// <summary>Asks the server over its unix socket.</summary>
 internal sealed class ApiClient : IDisposable
 {
+    /// <summary>A server that was killed is back long before.</summary>
+    private static readonly TimeSpan _lostLimit = TimeSpan.FromSeconds(30);
+
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(100);
+
     private readonly HttpClient _http;
     private readonly string _commandId;
 
@@ -59,8 +65,36 @@ internal sealed class ApiClient : IDisposable
 
     public void Dispose() => _http.Dispose();
 
+    /// <summary>A reply that was lost is asked for again, under the same id: the server knows what it has done.</summary>
     private async Task<string> SendAsync(
         HttpMethod method, string path, string? body, string accept = "application/json")
+    {
+        var lostAt = 0L;
+        while (true)
+        {
+            try
+            {
+                return await TrySendAsync(method, path, body, accept);
+            }
+            catch (HttpRequestException away) when (lostAt != 0 || away.HttpRequestError != HttpRequestError.ConnectionError)
+            {
+                lostAt = lostAt == 0 ? Stopwatch.GetTimestamp() : lostAt;
+                if (Stopwatch.GetElapsedTime(lostAt) > _lostLimit)
+                    throw new CliException(
+                        ErrorCode.Busy, $"the server ended before its reply and does not come back: {away.GetBaseException().Message}",
+                        $"ask again with --command-id {_commandId}: what was done is not done twice");
+                await Task.Delay(_pause);
+            }
+            catch (HttpRequestException away)
+            {
+                throw new CliException(
+                    ErrorCode.Busy, $"the server is not reachable: {away.GetBaseException().Message}",
+                    "start it with: bml serve");
+            }
+        }
+    }
+
+    private async Task<string> TrySendAsync(HttpMethod method, string path, string? body, string accept)
     {
         using var request = new HttpRequestMessage(method, path);
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(accept));
@@ -68,18 +102,9 @@ internal sealed class ApiClient : IDisposable
             request.Headers.Add("Idempotency-Key", _commandId);
         if (body is not null)
             request.Content = new StringContent(body, Encoding.UTF8, "application/json");
-        try
-        {
-            using var response = await _http.SendAsync(request);
-            var text = await response.Content.ReadAsStringAsync();
-            return response.IsSuccessStatusCode ? text : throw Failure(text, (int)response.StatusCode);
-        }
-        catch (HttpRequestException away)
-        {
-            throw new CliException(
-                ErrorCode.Busy, $"the server is not reachable: {away.GetBaseException().Message}",
-                "start it with: bml serve");
-        }
+        using var response = await _http.SendAsync(request);
+        var text = await response.Content.ReadAsStringAsync();
+        return response.IsSuccessStatusCode ? text : throw Failure(text, (int)response.StatusCode);
     }
 
     private static CliException Failure(string text, int status)

@@ -11,7 +11,7 @@ namespace BitmapLedger.Ledger.Connecting;
 /// <param name="clock">Measures how long that takes.</param>
 public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
 {
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(50);
 
     /// <summary>Takes the lanes of some volumes.</summary>
