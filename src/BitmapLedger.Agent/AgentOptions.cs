@@ -5,6 +5,9 @@ namespace BitmapLedger.Agent;
 /// <summary>What the Agent was started with.</summary>
 internal sealed record AgentOptions(string DataDirectory, IReadOnlyList<NbdUri> Listeners)
 {
+    /// <summary>Where it listens when nobody says where.</summary>
+    public NbdUri DefaultListener => new(Host: null, 0, Path.Combine(DataDirectory, "run", "nbd.sock"), "");
+
     public const string Usage = "usage: bml-agent --data-dir DIR [--nbd URI]...";
 
     /// <summary>Null with a fault that says what is wrong.</summary>
@@ -29,8 +32,6 @@ internal sealed record AgentOptions(string DataDirectory, IReadOnlyList<NbdUri> 
             fault = "--data-dir is missing";
         if (fault.Length > 0)
             return null;
-        if (listeners.Count == 0)
-            listeners.Add(new(Host: null, 0, Path.Combine(dataDirectory!, "run", "nbd.sock"), ""));
         return new(dataDirectory!, listeners);
     }
 }

@@ -20,6 +20,10 @@ internal sealed class NbdListener : IDisposable
     /// <summary>Where it listens, with the port that the system picked.</summary>
     public NbdUri Uri { get; }
 
+    /// <summary>Those that were handed over.</summary>
+    public static IEnumerable<NbdListener> Inherited() =>
+        InheritedSockets.Take().Select(s => new NbdListener(s.Socket, s.Uri));
+
     public static NbdListener Open(NbdUri uri)
     {
         if (uri.Socket is not null)
@@ -27,11 +31,8 @@ internal sealed class NbdListener : IDisposable
         var host = uri.Host!.Trim('[', ']');
         var address = host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(
             host, out var parsed) ? parsed : null;
-        if (address is null || !IPAddress.IsLoopback(address))
-            throw new BackendException(
-                "unsupported", $"Cannot listen on {uri}: beyond loopback NBD needs TLS, which is not built yet; use 127.0.0.1 or a unix socket");
-
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        RequireLoopback(uri, address);
+        var socket = new Socket(address!.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
             socket.Bind(new IPEndPoint(address, uri.Port));
@@ -44,6 +45,13 @@ internal sealed class NbdListener : IDisposable
             throw new BackendException("failed", $"Cannot listen on {uri}: {refusal.Message}; choose another port");
         }
     }
+
+    /// <summary>The URI itself.</summary>
+    /// <exception cref="BackendException">It lies beyond loopback.</exception>
+    public static NbdUri RequireLoopback(NbdUri uri, IPAddress? address) => address is not null && IPAddress.IsLoopback(address)
+        ? uri
+        : throw new BackendException(
+            "unsupported", $"Cannot listen on {uri}: beyond loopback NBD needs TLS, which is not built yet; use 127.0.0.1 or a unix socket");
 
     /// <summary>The next client; null when the listener was closed.</summary>
     public Socket? Accept()

@@ -16,9 +16,13 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
     private readonly Dictionary<Socket, (Thread Thread, ClientConnection Connection)> _clients = [];
     private readonly List<NbdListener> _listeners = [];
 
-    public void Listen(IEnumerable<NbdUri> uris)
+    /// <summary>Listens on what was handed over and on <paramref name="uris"/>.</summary>
+    /// <param name="uris">Where else; when empty and nothing was handed over, on <paramref name="otherwise"/>.</param>
+    /// <param name="otherwise">The default.</param>
+    public void Listen(IReadOnlyList<NbdUri> uris, NbdUri otherwise)
     {
-        foreach (var uri in uris)
+        _listeners.AddRange(NbdListener.Inherited());
+        foreach (var uri in _listeners.Count + uris.Count == 0 ? [otherwise] : uris)
             _listeners.Add(NbdListener.Open(uri));
         volumes.Listeners = [.. _listeners.Select(l => l.Uri.ToString())];
         foreach (var listener in _listeners)

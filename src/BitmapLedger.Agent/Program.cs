@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using BitmapLedger.Agent;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts.Services;
 using BitmapLedger.WritePath.Control;
 
 const int failed = 1;
@@ -22,15 +23,18 @@ try
 {
     Directory.CreateDirectory(run);
     using var alone = AgentLock.Take(Path.Combine(run, "agent.lock"));
+    PidFile.Write(Path.Combine(run, "agent.pid"));
     using var volumes = new VolumeSet(options.DataDirectory, TimeProvider.System);
     volumes.Recover(log.Line);
     var server = new NbdServer(volumes, log);
     volumes.DropConnections = server.Drop;
-    server.Listen(options.Listeners);
+    server.Listen(options.Listeners, options.DefaultListener);
     using var control = new ControlServer(Path.Combine(run, "control.sock"), volumes, log.Line);
-    PidFile.Write(Path.Combine(run, "agent.pid"));
-    log.Line($"serving {volumes.List().Count} volumes on {string.Join(' ', volumes.Listeners)}");
+    var serving = $"serving {volumes.List().Count} volumes on {string.Join(' ', volumes.Listeners)}";
+    log.Line(serving);
+    ServiceNotice.Ready(serving);
     ended.Wait();
+    ServiceNotice.Stopping();
     server.Stop();
     log.Line("ended in order");
     return 0;

@@ -21,7 +21,8 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
 
     private string Socket => Path.Combine(directory.Postgres, "run");
 
-    private string Log => Path.Combine(directory.Postgres, "postgres.log");
+    /// <summary>Where it says what happens to it.</summary>
+    public string LogFile => Path.Combine(directory.Postgres, "postgres.log");
 
     private string PostmasterPid => Path.Combine(Data, "postmaster.pid");
 
@@ -70,15 +71,17 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         {
             try
             {
+                // Not to be given up half-way: what has been started must be there to be stopped.
                 await programs.RunAsync(
-                    "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", Log, "-o", $"-k {Socket}"], cancellation);
+                    "pg_ctl", ["start", "-w", "-t", "60", "-s", "-D", Data, "-l", LogFile, "-o", $"-k {Socket}"],
+                    CancellationToken.None);
                 return;
             }
             catch (HostingException failure)
             {
                 if (Stopwatch.GetElapsedTime(started) > _startLimit)
                     throw new HostingException(
-                        "failed", $"PostgreSQL does not start: {failure.Message}; {Log} says why", failure);
+                        "failed", $"PostgreSQL does not start: {failure.Message}; {LogFile} says why", failure);
             }
 
             await Task.Delay(_pause, cancellation);

@@ -11,14 +11,14 @@ public static partial class ProcessId
 
     /// <summary>The living process that a pid file names, if its program is the expected one; else null.</summary>
     /// <param name="pidFile">The file; its first line is the id.</param>
-    /// <param name="program">A word that its command line contains: ids are used again.</param>
-    public static int? Living(string pidFile, string program)
+    /// <param name="words">What its command line contains: ids are used again.</param>
+    public static int? Living(string pidFile, params ReadOnlySpan<string> words)
     {
         try
         {
             return int.TryParse(
                 File.ReadLines(pidFile).FirstOrDefault(), NumberStyles.None, CultureInfo.InvariantCulture, out var id)
-                && IsAlive(id) && File.ReadAllText($"/proc/{id}/cmdline").Contains(program, StringComparison.Ordinal)
+                && IsAlive(id) && ContainsAll(File.ReadAllText($"/proc/{id}/cmdline"), words)
                 ? id
                 : null;
         }
@@ -47,6 +47,14 @@ public static partial class ProcessId
 
     /// <summary>Ends a process that did not.</summary>
     public static void Kill(int id) => _ = Kill(id, SigKill);
+
+    private static bool ContainsAll(string text, ReadOnlySpan<string> words)
+    {
+        foreach (var word in words)
+            if (!text.Contains(word, StringComparison.Ordinal))
+                return false;
+        return true;
+    }
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int Kill(int id, int signal);

@@ -34,12 +34,15 @@ public sealed class Ledger : IAsyncDisposable
     public int Pid(string part) =>
         int.Parse(File.ReadAllText(Path.Combine(DataDirectory, "run", part + ".pid")).Trim());
 
-    public static async Task<Ledger> StartAsync(params IEnumerable<string> arguments)
+    public static Task<Ledger> StartAsync(params IEnumerable<string> arguments) => StartAsync(_ => arguments);
+
+    /// <summary>With arguments that name something in the ledger's directory.</summary>
+    public static async Task<Ledger> StartAsync(Func<Ledger, IEnumerable<string>> arguments)
     {
         var ledger = new Ledger();
         try
         {
-            await ledger.ServeAsync(arguments);
+            await ledger.ServeAsync(arguments(ledger));
             return ledger;
         }
         catch
@@ -95,16 +98,19 @@ public sealed class Ledger : IAsyncDisposable
     }
 
     /// <summary>SIGTERM, as a service manager would.</summary>
-    public async Task StopAsync()
+    /// <returns>The exit code of <c>bml serve</c>.</returns>
+    public async Task<int> StopAsync()
     {
         if (_serve is null)
-            return;
+            return 0;
         if (!_serve.HasExited)
             Posix.Signal(_serve.Id, Posix.SigTerm);
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
         await _serve.WaitForExitAsync(limit.Token);
+        var exitCode = _serve.ExitCode;
         _serve.Dispose();
         _serve = null;
+        return exitCode;
     }
 
     /// <summary>kill -9 of the named parts: <c>serve</c>, <c>agent</c>, <c>server</c>, <c>postgres</c>.</summary>
@@ -112,6 +118,22 @@ public sealed class Ledger : IAsyncDisposable
     {
         foreach (var pid in parts.Select(p => p == "serve" ? ServePid : Pid(p)).ToArray())
             Posix.Signal(pid, Posix.SigKill);
+    }
+
+    /// <summary>Stops PostgreSQL as a hanging machine would: connections stay, answers do not come.</summary>
+    public void FreezePostgres()
+    {
+        // The postmaster first, so that no backend is born meanwhile.
+        Posix.Signal(Pid("postgres"), Posix.SigStop);
+        foreach (var backend in Posix.Children(Pid("postgres")))
+            Posix.Signal(backend, Posix.SigStop);
+    }
+
+    /// <summary>Undoes <see cref="FreezePostgres"/>.</summary>
+    public void ThawPostgres()
+    {
+        foreach (var process in Posix.Children(Pid("postgres")).Append(Pid("postgres")))
+            Posix.Signal(process, Posix.SigCont);
     }
 
     public async ValueTask DisposeAsync()

@@ -30,6 +30,13 @@ public static partial class Posix
         }
     }
 
+    /// <summary>Its children now.</summary>
+    public static IReadOnlyList<int> Children(int processId) =>
+    [
+        .. File.ReadAllText($"/proc/{processId}/task/{processId}/children")
+            .Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse),
+    ];
+
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int Kill(int processId, int signal);
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Services;
 using BitmapLedger.Hosting;
 
 namespace BitmapLedger.Cli.Serving;
@@ -19,13 +20,15 @@ internal static class ServeVerb
         };
         var database = Arguments.Text("--database", "Connection string of a PostgreSQL (default: a cluster of its own)");
         var quota = Arguments.Text("--journal-quota", "Most bytes of a volume's journal (default 4G)");
-        var verb = new Command("serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota };
+        var external = Arguments.Flag("--external-agent", "The agent is somebody else's, e.g. systemd's: it is not started and not ended");
+        var verb = new Command(
+            "serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota, external };
         verb.SetAction((parsed, cancellation) => RunAsync(
             global.Open(parsed),
             new(
                 [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(http)!,
                 parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE") is { Length: > 0 } d ? d : null),
-                Arguments.Size(parsed.GetValue(quota))),
+                Arguments.Size(parsed.GetValue(quota)), parsed.GetValue(external)),
             cancellation));
         return verb;
     }
@@ -50,6 +53,7 @@ internal static class ServeVerb
             logs = [service.AgentLog.RunAsync(session.Quiet, following.Token), service.ServerLog.RunAsync(session.Quiet, following.Token)];
             Console.Out.WriteLine(
                 $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} http={ready.Http} data-dir={session.Directory.Path}");
+            ServiceNotice.Ready($"serving {session.Directory.Path}");
             await service.SuperviseAsync(ending.Token);
         }
         catch (OperationCanceledException) when (ending.IsCancellationRequested)
@@ -58,6 +62,7 @@ internal static class ServeVerb
         }
         finally
         {
+            ServiceNotice.Stopping();
             await service.StopAsync();
             await following.CancelAsync();
             await Task.WhenAll(logs);

@@ -8,8 +8,7 @@ namespace BitmapLedger.Cli.Serving;
 
 /// <summary>
 /// Everything that <c>bml serve</c> runs: PostgreSQL, Agent, Server. They outlive a killed parent; what is alive is
-/// adopted,
-/// except the Server, which keeps nothing that it could lose.
+/// adopted, except the Server, which keeps nothing that it could lose.
 /// </summary>
 internal sealed class Service(Session session, ServeOptions options)
 {
@@ -17,10 +16,16 @@ internal sealed class Service(Session session, ServeOptions options)
     private static readonly TimeSpan _stopLimit = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(20);
 
+    /// <summary>From here on an exit code says which signal ended the program.</summary>
+    private const int KilledFrom = 128;
+
     private readonly EmbeddedCluster? _cluster = options.Database is null ? new(
         session.Directory, PostgresPrograms.Find()) : null;
     private ChildProcess? _agent;
     private ChildProcess? _server;
+
+    /// <summary>Where clients connected once they may connect again: ports that the system picked stay picked.</summary>
+    private ReadyAnswer? _ready;
 
     public LogFollower AgentLog { get; } = new("agent", session.Directory.LogFile("agent"));
 
@@ -31,11 +36,51 @@ internal sealed class Service(Session session, ServeOptions options)
     {
         if (_cluster is not null)
             await _cluster.StartAsync(cancellation);
-        if (ProcessId.Living(session.Directory.PidFile("server"), "bml-server") is { } stale)
-            ProcessId.Kill(stale);
-        _agent = ChildProcess.Adopt("agent", session.Directory, "bml-agent") ?? StartAgent();
-        _server = StartServer();
-        var ready = await ReadyAsync(cancellation);
+        if (ChildProcess.Adopt("server", session.Directory, "bml-server") is { } stale)
+            ProcessId.Kill(stale.Id);
+        StartAgent();
+        StartServer();
+        _ready = await ReadyAsync(cancellation);
+        if (options.Volumes.Count > 0)
+            await AddVolumesAsync();
+        return _ready;
+    }
+
+    /// <summary>Starts again what has died, until told to end.</summary>
+    public Task SuperviseAsync(CancellationToken cancellation)
+    {
+        List<SupervisedPart> parts =
+        [
+            new("agent", () => _agent!.IsAlive, () => _agent!.ExitCode, _ => Done(StartAgent), () => _agent!.LastLine()),
+            new("server", () => _server!.IsAlive, () => _server!.ExitCode, StartServerAsync, () => _server!.LastLine()),
+        ];
+        if (_cluster is not null)
+            parts.Add(new(
+                "postgres", () => _cluster.ProcessId is not null, () => null, _cluster.StartAsync,
+                () => $"see {_cluster.LogFile}"));
+        return new Supervisor(TimeProvider.System, line => Console.Error.WriteLine($"bml: {line}"))
+            .RunAsync(parts, cancellation);
+    }
+
+    /// <summary>Ends everything in order: first who asks, then who is asked.</summary>
+    public async Task StopAsync()
+    {
+        if (_server is not null)
+            await _server.StopAsync(_stopLimit);
+        if (_agent is not null && !options.ExternalAgent)
+            await _agent.StopAsync(_stopLimit);
+        if (_cluster is not null)
+            await _cluster.StopAsync(CancellationToken.None);
+    }
+
+    private static Task Done(Action act)
+    {
+        act();
+        return Task.CompletedTask;
+    }
+
+    private async Task AddVolumesAsync()
+    {
         using var api = session.Connect();
         var there = JsonSerializer.Deserialize(
             await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes;
@@ -44,76 +89,41 @@ internal sealed class Service(Session session, ServeOptions options)
             using var one = new ApiClient(session.Directory, commandId: null);
             await VolumeVerbs.AddAsync(one, name, backend, readOnly: false, durability: null, whenFull: null);
         }
-
-        return ready;
     }
 
-    /// <summary>Starts again what has died, until told to end. Each death doubles the pause before the next
-    /// start.</summary>
-    public async Task SuperviseAsync(CancellationToken cancellation)
+    /// <summary>Takes over the Agent that runs, or starts one. A second one would only be sent away by the first.</summary>
+    private void StartAgent()
     {
-        var backoff = new Dictionary<string, Backoff>(StringComparer.Ordinal);
-        while (!cancellation.IsCancellationRequested)
-        {
-            await Task.Delay(_look, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            if (cancellation.IsCancellationRequested)
-                return;
-            if (_cluster is { ProcessId: null })
-                await AgainAsync("postgres", () => _cluster.StartAsync(cancellation));
-            if (!_agent!.IsAlive)
-                await AgainAsync("agent", () => Task.FromResult(_agent = StartAgent()));
-            if (!_server!.IsAlive)
-                await AgainAsync("server", () => Task.FromResult(_server = StartServer()));
-        }
-
-        async Task AgainAsync(string name, Func<Task> start)
-        {
-            var pause = (backoff.TryGetValue(name, out var known) ? known : backoff[name] = new()).Next();
-            await Console.Error.WriteLineAsync(
-                $"bml: {name} died; starting it again in {pause.TotalMilliseconds:0} ms");
-            await Task.Delay(pause, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            try
-            {
-                if (!cancellation.IsCancellationRequested)
-                    await start();
-            }
-            catch (HostingException failure)
-            {
-                await Console.Error.WriteLineAsync($"bml: {name} does not start: {failure.Message}");
-            }
-        }
+        _agent = ChildProcess.Adopt("agent", session.Directory, "bml-agent");
+        if (_agent is not null || options.ExternalAgent)
+            return;
+        var listeners = _ready?.Nbd ?? options.Nbd;
+        _agent = ChildProcess.Start(
+            "agent", session.Directory, Programs.Agent,
+            ["--data-dir", session.Directory.Path, .. listeners.SelectMany(u => new[] { "--nbd", u })]);
     }
 
-    /// <summary>Ends everything in order: first who asks, then who is asked.</summary>
-    public async Task StopAsync()
+    private async Task StartServerAsync(CancellationToken cancellation)
     {
-        if (_server is not null)
-            await _server.StopAsync(_stopLimit);
-        if (_agent is not null)
-            await _agent.StopAsync(_stopLimit);
-        if (_cluster is not null)
-            await _cluster.StopAsync(CancellationToken.None);
+        // Without its PostgreSQL it would only end again.
+        while (_cluster is { ProcessId: null })
+            await Task.Delay(_look, cancellation);
+        StartServer();
     }
 
-    private ChildProcess StartAgent()
-    {
-        File.Delete(session.Directory.PidFile("agent"));
-        return ChildProcess.Start(
-            "agent", session.Directory, Programs.Agent, ["--data-dir", session.Directory.Path, .. options.Nbd.SelectMany(u => new[] { "--nbd", u })]);
-    }
-
-    private ChildProcess StartServer()
+    private void StartServer()
     {
         File.Delete(session.Directory.ApiSocket);
         List<string> arguments =
         [
-            "--data-dir", session.Directory.Path, "--http", options.Http, "--database", options.Database ?? _cluster!.ConnectionString,
+            "--data-dir", session.Directory.Path, "--database", options.Database ?? _cluster!.ConnectionString,
+            "--http", _ready?.Http is { } address ? new Uri(address).Authority : options.Http,
         ];
         if (_cluster is not null)
             arguments.Add("--own-cluster");
         if (options.JournalQuota is { } quota)
             arguments.AddRange(["--journal-quota", quota.ToString(CultureInfo.InvariantCulture)]);
-        return ChildProcess.Start("server", session.Directory, Programs.Server, arguments);
+        _server = ChildProcess.Start("server", session.Directory, Programs.Server, arguments);
     }
 
     private async Task<ReadyAnswer> ReadyAsync(CancellationToken cancellation)
@@ -123,10 +133,7 @@ internal sealed class Service(Session session, ServeOptions options)
         using var api = session.Connect();
         while (true)
         {
-            if (!_server!.IsAlive)
-                throw await EndedAsync(ServerLog, "bml-server: ", _server.ExitCode);
-            if (!_agent!.IsAlive)
-                throw await EndedAsync(AgentLog, "agent: ", _agent.ExitCode);
+            await StartAgainWhatWasKilledAsync(cancellation);
             try
             {
                 if (File.Exists(session.Directory.ApiSocket))
@@ -146,6 +153,34 @@ internal sealed class Service(Session session, ServeOptions options)
         }
     }
 
+    /// <summary>
+    /// A child that ends by itself before anything is ready says what is wrong with the call, and that ends the start;
+    /// one that was killed, or lost its PostgreSQL, has said nothing of the kind.
+    /// </summary>
+    private async Task StartAgainWhatWasKilledAsync(CancellationToken cancellation)
+    {
+        var excused = false;
+        if (_cluster is { ProcessId: null })
+        {
+            await _cluster.StartAsync(cancellation);
+            excused = true;
+        }
+
+        if (!_server!.IsAlive)
+        {
+            if (!excused && _server.ExitCode is not (null or >= KilledFrom))
+                throw await EndedAsync(ServerLog, "bml-server: ", _server.ExitCode);
+            StartServer();
+        }
+
+        if (_agent is null or { IsAlive: false })
+        {
+            if (_agent?.ExitCode is < KilledFrom)
+                throw await EndedAsync(AgentLog, "agent: ", _agent.ExitCode);
+            StartAgent();
+        }
+    }
+
     /// <summary>What a child said last is why it ended.</summary>
     private static async Task<CliException> EndedAsync(LogFollower log, string marker, int? exitCode)
     {
@@ -156,26 +191,5 @@ internal sealed class Service(Session session, ServeOptions options)
         return new(
             exitCode == ExitCode.Busy ? ErrorCode.Busy : ErrorCode.Failed,
             text.Length > 0 ? text : $"a child ended with {exitCode}");
-    }
-
-    private sealed class Backoff
-    {
-        private static readonly TimeSpan _first = TimeSpan.FromMilliseconds(50);
-        private static readonly TimeSpan _most = TimeSpan.FromSeconds(10);
-
-        /// <summary>Whoever ran this long is taken to be well again.</summary>
-        private static readonly TimeSpan _calm = TimeSpan.FromSeconds(30);
-
-        private TimeSpan _pause = _first;
-        private long _at;
-
-        public TimeSpan Next()
-        {
-            var clock = TimeProvider.System;
-            _pause = _at != 0 && clock.GetElapsedTime(
-                _at) < _calm ? TimeSpan.FromTicks(Math.Min(_pause.Ticks * 2, _most.Ticks)) : _first;
-            _at = clock.GetTimestamp();
-            return _pause;
-        }
     }
 }
