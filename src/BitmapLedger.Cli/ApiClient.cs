@@ -19,9 +19,14 @@ internal sealed class ApiClient : IDisposable
 
     private readonly HttpClient _http;
     private readonly string _commandId;
+    private readonly string _socket;
+    private readonly CancellationToken _cancellation;
 
-    public ApiClient(DataDirectory directory, string? commandId)
+    public ApiClient(DataDirectory directory, string? commandId, CancellationToken cancellation)
     {
+        directory.RequireShortPath();
+        _socket = directory.ApiSocket;
+        _cancellation = cancellation;
         // An id of our own makes a retry after a lost reply safe.
         _commandId = commandId ?? Guid.CreateVersion7().ToString("D");
         _http = new(new SocketsHttpHandler
@@ -42,7 +47,6 @@ internal sealed class ApiClient : IDisposable
             },
         })
         {
-            BaseAddress = new("http://bml/"),
             Timeout = TimeSpan.FromMinutes(60),
         };
         _http.DefaultRequestHeaders.UserAgent.Add(new("bml", ProgramVersion.Text));
@@ -60,21 +64,29 @@ internal sealed class ApiClient : IDisposable
     public Task<string> PatchAsync<T>(string path, T body, JsonTypeInfo<T> type) =>
         SendAsync(HttpMethod.Patch, path, JsonSerializer.Serialize(body, type));
 
-    public Task<string> GetLinesAsync(string path) =>
-        SendAsync(HttpMethod.Get, path, body: null, "application/x-ndjson");
+    /// <summary>A stream of lines, each as soon as the server sends it.</summary>
+    public async IAsyncEnumerable<string> GetLinesAsync(string path)
+    {
+        using var request = Request(HttpMethod.Get, path, body: null, "application/x-ndjson");
+        using var response = await ReachAsync(() => SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(_cancellation));
+        while (await ReachAsync(() => reader.ReadLineAsync(_cancellation).AsTask()) is { } line)
+            yield return line;
+    }
 
     public void Dispose() => _http.Dispose();
 
     /// <summary>A reply that was lost is asked for again, under the same id: the server knows what it has done.</summary>
-    private async Task<string> SendAsync(
-        HttpMethod method, string path, string? body, string accept = "application/json")
+    private async Task<string> SendAsync(HttpMethod method, string path, string? body)
     {
         var lostAt = 0L;
         while (true)
         {
             try
             {
-                return await TrySendAsync(method, path, body, accept);
+                using var request = Request(method, path, body, "application/json");
+                using var response = await SendAsync(request, HttpCompletionOption.ResponseContentRead);
+                return await response.Content.ReadAsStringAsync(_cancellation);
             }
             catch (HttpRequestException away) when (lostAt != 0 || away.HttpRequestError != HttpRequestError.ConnectionError)
             {
@@ -83,29 +95,60 @@ internal sealed class ApiClient : IDisposable
                     throw new CliException(
                         ErrorCode.Busy, $"the server ended before its reply and does not come back: {away.GetBaseException().Message}",
                         $"ask again with --command-id {_commandId}: what was done is not done twice");
-                await Task.Delay(_pause);
+                await Task.Delay(_pause, _cancellation);
             }
             catch (HttpRequestException away)
             {
-                throw new CliException(
-                    ErrorCode.Busy, $"the server is not reachable: {away.GetBaseException().Message}",
-                    "start it with: bml serve");
+                throw Away(away);
             }
         }
     }
 
-    private async Task<string> TrySendAsync(HttpMethod method, string path, string? body, string accept)
+    private HttpRequestMessage Request(HttpMethod method, string path, string? body, string accept)
     {
-        using var request = new HttpRequestMessage(method, path);
+        // Names are whole segments of a path, `..` too: nothing may be made shorter on the way.
+        var uri = new Uri("http://bml/" + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true });
+        var request = new HttpRequestMessage(method, uri);
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(accept));
         if (method != HttpMethod.Get)
             request.Headers.Add("Idempotency-Key", _commandId);
         if (body is not null)
             request.Content = new StringContent(body, Encoding.UTF8, "application/json");
-        using var response = await _http.SendAsync(request);
-        var text = await response.Content.ReadAsStringAsync();
-        return response.IsSuccessStatusCode ? text : throw Failure(text, (int)response.StatusCode);
+        return request;
     }
+
+    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, HttpCompletionOption completion)
+    {
+        try
+        {
+            var response = await _http.SendAsync(request, completion, _cancellation);
+            if (response.IsSuccessStatusCode)
+                return response;
+            using (response)
+                throw Failure(await response.Content.ReadAsStringAsync(_cancellation), (int)response.StatusCode);
+        }
+        catch (TaskCanceledException late) when (!_cancellation.IsCancellationRequested)
+        {
+            throw new CliException(ErrorCode.Busy, $"the server at '{_socket}' did not answer: {late.Message}", "try again");
+        }
+    }
+
+    /// <summary>What of a stream is lost is lost: nobody asks for its beginning again.</summary>
+    private async Task<T> ReachAsync<T>(Func<Task<T>> ask)
+    {
+        try
+        {
+            return await ask();
+        }
+        catch (Exception cut) when (cut is IOException or HttpRequestException)
+        {
+            throw Away(cut);
+        }
+    }
+
+    private CliException Away(Exception failure) => new(
+        ErrorCode.Busy, $"the server at '{_socket}' is not reachable: {failure.GetBaseException().Message}",
+        "start it with: bml serve, or name another --data-dir");
 
     private static CliException Failure(string text, int status)
     {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Points;
 
@@ -12,6 +13,8 @@ internal static class Arguments
     public static Argument<string> Name() => new("NAME") { Description = "Its name" };
 
     public static Option<string?> Text(string name, string description) => new(name) { Description = description };
+
+    public static Option<string?> Format() => Text("--format", "extents (default), blocks or bitmap");
 
     public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
@@ -32,6 +35,26 @@ internal static class Arguments
         return set.Count == 0 ? "" : "?" + string.Join('&', set);
     }
 
+    /// <summary>A path of names; an empty one would name something else.</summary>
     public static string Path(params IEnumerable<string> parts) =>
-        "v1/" + string.Join('/', parts.Select(Uri.EscapeDataString));
+        "v1/" + string.Join('/', parts.Select(part => part.Length > 0
+            ? Segment(part)
+            : throw new CliException(ErrorCode.BadArgument, "'' is no name", "a name has at least one character")));
+
+    /// <summary>Whole numbers, told in our own words when they are none.</summary>
+    public static string? Number(string? text, string what) => text is null || long.TryParse(
+        text, NumberStyles.None, CultureInfo.InvariantCulture, out _)
+        ? text
+        : throw new CliException(ErrorCode.BadArgument, $"'{text}' is no {what}", "write a whole number");
+
+    /// <summary>A size as the server reads it: bytes.</summary>
+    public static string? SizeText(string? text) => Size(text)?.ToString(CultureInfo.InvariantCulture);
+
+    // Dots are made unmistakable too: `.` and `..` are names here, and steps in a path.
+    private static string Segment(string name) => Uri.EscapeDataString(name) switch
+    {
+        "." => "%2E",
+        ".." => "%2E%2E",
+        var escaped => escaped,
+    };
 }

@@ -3,14 +3,13 @@ using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
-using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Cli;
 
-/// <summary><c>bml bitmap …</c> and <c>bml checkpoint …</c>.</summary>
+/// <summary><c>bml bitmap …</c>.</summary>
 internal static class BitmapVerbs
 {
-    public static Command Bitmap(GlobalOptions global)
+    public static Command Build(GlobalOptions global)
     {
         var bitmap = new Command("bitmap", "Dirty bitmaps, as QEMU has them");
         bitmap.Subcommands.Add(Add(global));
@@ -21,15 +20,6 @@ internal static class BitmapVerbs
         bitmap.Subcommands.Add(List(global));
         bitmap.Subcommands.Add(Show(global));
         return bitmap;
-    }
-
-    public static Command Checkpoint(GlobalOptions global)
-    {
-        var checkpoint = new Command("checkpoint", "Names for places in the history");
-        checkpoint.Subcommands.Add(CreateCheckpoint(global));
-        checkpoint.Subcommands.Add(ListCheckpoints(global));
-        checkpoint.Subcommands.Add(DeleteCheckpoint(global));
-        return checkpoint;
     }
 
     private static Task<string> Record(ApiClient api, string path, bool recording) =>
@@ -73,7 +63,8 @@ internal static class BitmapVerbs
         global.Handle(verb, async (parsed, session, api) =>
         {
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps"));
-            session.Print(json, () => Table(JsonSerializer.Deserialize(json, ApiJson.Default.BitmapsAnswer)!.Bitmaps));
+            session.Print(
+                json, () => session.Print(AnswerText.Bitmaps(JsonSerializer.Deserialize(json, ApiJson.Default.BitmapsAnswer)!.Bitmaps)), "bitmaps");
             return ExitCode.Ok;
         });
         return verb;
@@ -87,66 +78,8 @@ internal static class BitmapVerbs
         global.Handle(verb, async (parsed, session, api) =>
         {
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps", parsed.GetValue(name)!));
-            session.Print(json, () => Table([JsonSerializer.Deserialize(json, ApiJson.Default.BitmapAnswer)!]));
+            session.Print(json, () => session.Print(AnswerText.Bitmaps([JsonSerializer.Deserialize(json, ApiJson.Default.BitmapAnswer)!])));
             return ExitCode.Ok;
-        });
-        return verb;
-    }
-
-    private static void Table(IReadOnlyList<BitmapAnswer> bitmaps)
-    {
-        var table = new TextTable("NAME", "GRANULARITY", "RECORDING", "PERSISTENT", "DIRTY", "SHA256");
-        foreach (var b in bitmaps)
-            table.Add(
-                b.Name, ByteSize.Show(b.Granularity), b.Recording ? "yes" : "no", b.Persistent ? "yes" : "no", ByteSize.Show(b.Count), b.Sha256);
-        table.Print();
-    }
-
-    private static Command CreateCheckpoint(GlobalOptions global)
-    {
-        var words = new Argument<string[]>("VOL... NAME") { Description = "Volumes, then the name", Arity = new(2, 1000) };
-        var verb = new Command("create", "Names this instant in one or several volumes at once") { words };
-        global.Handle(verb, async (parsed, session, api) =>
-        {
-            var given = parsed.GetValue(words)!;
-            var json = await api.PostAsync("v1/checkpoints", new(given[^1], given[..^1]), ApiJson.Default.CreateCheckpointRequest);
-            // One volume is the usual case, and then the answer is that of any command.
-            if (given.Length > 2)
-                return Changes.PrintMany(session, json);
-            var only = JsonSerializer.Deserialize(json, ApiJson.Default.CommandsAnswer)!.Volumes[0];
-            return Changes.Print(session, JsonSerializer.Serialize(only, ApiJson.Default.CommandAnswer));
-        });
-        return verb;
-    }
-
-    private static Command ListCheckpoints(GlobalOptions global)
-    {
-        var volume = Arguments.Volume();
-        var verb = new Command("list", "The checkpoints of a volume, oldest first") { volume };
-        global.Handle(verb, async (parsed, session, api) =>
-        {
-            var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "checkpoints"));
-            session.Print(json, () =>
-            {
-                var table = new TextTable("NAME", "PARENT", "EVENT", "LSN", "TIME");
-                foreach (var c in JsonSerializer.Deserialize(json, ApiJson.Default.CheckpointsAnswer)!.Checkpoints)
-                    table.Add(c.Name, c.Parent ?? "-", $"{c.At.Event}", $"{c.At.Lsn}", c.At.Time);
-                table.Print();
-            });
-            return ExitCode.Ok;
-        });
-        return verb;
-    }
-
-    private static Command DeleteCheckpoint(GlobalOptions global)
-    {
-        var volume = Arguments.Volume();
-        var name = Arguments.Name();
-        var verb = new Command("delete", "Forgets the name; no change since an older checkpoint is lost") { volume, name };
-        global.Handle(verb, async (parsed, session, api) =>
-        {
-            return Changes.Print(
-                session, await api.DeleteAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "checkpoints", parsed.GetValue(name)!)));
         });
         return verb;
     }

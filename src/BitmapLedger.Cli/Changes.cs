@@ -12,7 +12,7 @@ internal static class Changes
         session.Print(json, () =>
         {
             if (!session.Quiet)
-                Line(JsonSerializer.Deserialize(json, ApiJson.Default.CommandAnswer)!);
+                Line(session, JsonSerializer.Deserialize(json, ApiJson.Default.CommandAnswer)!);
         });
         return ExitCode.Ok;
     }
@@ -23,11 +23,11 @@ internal static class Changes
         {
             foreach (var answer in session.Quiet ? [] : JsonSerializer.Deserialize(
                 json, ApiJson.Default.CommandsAnswer)!.Volumes)
-                Line(answer);
-        });
+                Line(session, answer);
+        }, "volumes");
         return ExitCode.Ok;
     }
 
-    private static void Line(CommandAnswer answer) =>
-        Console.Out.WriteLine($"{answer.Volume}: event {answer.Event}, after lsn {answer.Lsn}, {answer.Time}");
+    private static void Line(Session session, CommandAnswer answer) =>
+        session.Out.WriteLine($"{answer.Volume}: event {answer.Event}, after lsn {answer.Lsn}, {answer.Time}");
 }

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using BitmapLedger.Hosting;
+using BitmapLedger.Contracts;
 
 namespace BitmapLedger.Cli;
 
@@ -44,29 +44,25 @@ internal sealed class GlobalOptions
 
     /// <summary>What a verb does that asks the server.</summary>
     public void Handle(Command verb, Func<ParseResult, Session, ApiClient, Task<int>> act) =>
-        verb.SetAction(async (parsed, _) =>
+        verb.SetAction(async (parsed, cancellation) =>
         {
-            var session = Open(parsed);
+            var session = Open(parsed, cancellation);
             using var api = session.Connect();
             return await act(parsed, session, api);
         });
 
-    public Session Open(ParseResult parsed) => new(
-        Hosting.DataDirectory.At(parsed.GetValue(DataDirectory)!), parsed.GetValue(Json), parsed.GetValue(JsonLines),
-        parsed.GetValue(Quiet), parsed.GetValue(CommandId));
-}
-
-/// <summary>One run of the program.</summary>
-internal sealed record Session(DataDirectory Directory, bool Json, bool JsonLines, bool Quiet, string? CommandId)
-{
-    public ApiClient Connect() => new(Directory, CommandId);
-
-    /// <summary>Prints the server's document as it came, or what a person reads.</summary>
-    public void Print(string json, Action text)
+    public Session Open(ParseResult parsed, CancellationToken cancellation)
     {
-        if (Json || JsonLines)
-            Console.Out.WriteLine(json);
-        else
-            text();
+        var path = parsed.GetValue(DataDirectory);
+        if (string.IsNullOrEmpty(path) || path.Contains('\0'))
+            throw new CliException(ErrorCode.BadArgument, $"'{path}' is no data directory", "name one with --data-dir DIR");
+        var quiet = parsed.GetValue(Quiet);
+        return new(
+            Hosting.DataDirectory.At(path), parsed.GetValue(Json), parsed.GetValue(JsonLines), quiet, parsed.GetValue(CommandId))
+        {
+            Style = new(!parsed.GetValue(NoColor) && !Console.IsOutputRedirected),
+            Progress = ProgressTarget.Of(parsed.GetValue(Progress)!, quiet),
+            Cancellation = cancellation,
+        };
     }
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
 using BitmapLedger.Cli.Serving;
@@ -21,21 +20,39 @@ internal static class OperationVerbs
         var verb = new Command("verify", "Compares live, projected and replayed bits by digest") { volume, at };
         global.Handle(verb, async (parsed, session, api) =>
         {
-            IEnumerable<string> names = parsed.GetValue(volume) is { } one
-                ? [one]
-                : JsonSerializer.Deserialize(await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes.Select(v => v.Name);
-            var equal = true;
-            foreach (var name in names)
-            {
-                var json = await api.PostAsync("v1/verify", new(name, Arguments.PointText(parsed.GetValue(at))), ApiJson.Default.VerifyRequest);
-                var answer = JsonSerializer.Deserialize(json, ApiJson.Default.VerifyAnswer)!;
-                equal &= answer.Equal;
-                session.Print(json, () => Print(answer));
-            }
-
-            return equal ? ExitCode.Ok : ExitCode.No;
+            var point = Arguments.PointText(parsed.GetValue(at));
+            return parsed.GetValue(volume) is { } one
+                ? await VerifyOneAsync(session, api, one, point)
+                : await VerifyAllAsync(session, api, point);
         });
         return verb;
+    }
+
+    private static async Task<int> VerifyOneAsync(Session session, ApiClient api, string volume, string? at)
+    {
+        string json;
+        await using (new Progress(session.Progress, $"verify {volume}"))
+            json = await api.PostAsync("v1/verify", new(volume, at), ApiJson.Default.VerifyRequest);
+        var answer = JsonSerializer.Deserialize(json, ApiJson.Default.VerifyAnswer)!;
+        session.Print(json, () => AnswerText.Verify(session.Out, session.Style, answer));
+        return answer.Equal ? ExitCode.Ok : ExitCode.No;
+    }
+
+    private static async Task<int> VerifyAllAsync(Session session, ApiClient api, string? at)
+    {
+        var names = JsonSerializer.Deserialize(await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes.Select(v => v.Name).ToList();
+        List<VerifyAnswer> answers = [];
+        await using (new Progress(session.Progress, "verify", () => Task.FromResult<Measure?>(new(answers.Count, names.Count))))
+            foreach (var name in names)
+                answers.Add(JsonSerializer.Deserialize(
+                    await api.PostAsync("v1/verify", new(name, at), ApiJson.Default.VerifyRequest), ApiJson.Default.VerifyAnswer)!);
+        var all = new VerifiedAnswer(answers.TrueForAll(a => a.Equal), answers);
+        session.Print(JsonSerializer.Serialize(all, ApiJson.Default.VerifiedAnswer), () =>
+        {
+            foreach (var answer in answers)
+                AnswerText.Verify(session.Out, session.Style, answer);
+        }, "volumes");
+        return all.Equal ? ExitCode.Ok : ExitCode.No;
     }
 
     private static Command Check(GlobalOptions global)
@@ -43,19 +60,11 @@ internal static class OperationVerbs
         var verb = new Command("check", "Reads everything: journals, streams, checksums");
         global.Handle(verb, async (parsed, session, api) =>
         {
-            var json = await api.GetAsync("v1/check");
+            string json;
+            await using (new Progress(session.Progress, "check"))
+                json = await api.GetAsync("v1/check");
             var answer = JsonSerializer.Deserialize(json, ApiJson.Default.CheckAnswer)!;
-            session.Print(json, () =>
-            {
-                foreach (var v in answer.Volumes)
-                {
-                    Console.Out.WriteLine(
-                        $"{v.Volume}: {v.Events} events with {v.Writes} writes, {v.JournalSegments} journal segments with {v.JournalWrites}: " +
-                        (v.Damage.Count == 0 ? "whole" : "damaged"));
-                    foreach (var damage in v.Damage)
-                        Console.Out.WriteLine($"  {damage}");
-                }
-            });
+            session.Print(json, () => AnswerText.Check(session.Out, answer), "volumes");
             return answer.Ok ? ExitCode.Ok : ExitCode.No;
         });
         return verb;
@@ -68,8 +77,13 @@ internal static class OperationVerbs
             "repair", "Goes on behind a damaged stretch of a volume's journal: the stretch counts as all written") { volume };
         global.Handle(verb, async (parsed, session, api) =>
         {
-            var json = await api.PostAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "repair"));
-            session.Print(json, () => Print(JsonSerializer.Deserialize(json, ApiJson.Default.RepairAnswer)!));
+            var name = parsed.GetValue(volume)!;
+            string json;
+            await using (new Progress(session.Progress, $"repair {name}"))
+                json = await api.PostAsync(Arguments.Path("volumes", name, "repair"));
+            session.Print(
+                json, () => AnswerText.Repair(session.Out, JsonSerializer.Deserialize(json, ApiJson.Default.RepairAnswer)!),
+                "damage");
             return ExitCode.Ok;
         });
         return verb;
@@ -87,11 +101,21 @@ internal static class OperationVerbs
         var rebuild = new Command("rebuild", "Drops a projection and builds it again while writes go on") { name };
         global.Handle(rebuild, async (parsed, session, api) =>
         {
-            return Print(session, await api.PostAsync(Arguments.Path("projections", parsed.GetValue(name)!, "rebuild")));
+            var which = parsed.GetValue(name)!;
+            await using (new Progress(session.Progress, $"rebuild {which}", () => BehindAsync(session, which)))
+                return Print(session, await api.PostAsync(Arguments.Path("projections", which, "rebuild")));
         });
         projection.Subcommands.Add(status);
         projection.Subcommands.Add(rebuild);
         return projection;
+    }
+
+    /// <summary>Asked over a connection of its own: that of the rebuild waits for its answer.</summary>
+    private static async Task<Measure?> BehindAsync(Session session, string name)
+    {
+        using var api = session.Connect();
+        var projections = JsonSerializer.Deserialize(await api.GetAsync("v1/projections"), ApiJson.Default.ProjectionsAnswer)!.Projections;
+        return projections.FirstOrDefault(p => p.Name == name) is { } at ? new(at.Sequence, at.Sequence + at.Behind) : null;
     }
 
     private static Command Database(GlobalOptions global)
@@ -107,7 +131,7 @@ internal static class OperationVerbs
             var output = Arguments.Text("--output", "dump: a file instead of stdout");
             var verb = new Command(name, description) { database, output };
             verb.SetAction((parsed, cancellation) =>
-                SchemaVerbs.RunAsync(global.Open(parsed), name, parsed.GetValue(database), parsed.GetValue(output), cancellation));
+                SchemaVerbs.RunAsync(global.Open(parsed, cancellation), name, parsed.GetValue(database), parsed.GetValue(output), cancellation));
             db.Subcommands.Add(verb);
         }
 
@@ -119,9 +143,10 @@ internal static class OperationVerbs
         var verb = new Command("version", "The version of all programs");
         verb.SetAction(parsed =>
         {
-            global.Open(parsed).Print(
+            var session = global.Open(parsed, CancellationToken.None);
+            session.Print(
                 JsonSerializer.Serialize(new VersionAnswer(ProgramVersion.Text), ApiJson.Default.VersionAnswer),
-                () => Console.Out.WriteLine($"bml {ProgramVersion.Text}"));
+                () => session.Out.WriteLine($"bml {ProgramVersion.Text}"));
             return ExitCode.Ok;
         });
         return verb;
@@ -129,39 +154,8 @@ internal static class OperationVerbs
 
     private static int Print(Session session, string json)
     {
-        session.Print(json, () =>
-        {
-            var table = new TextTable("NAME", "LIFECYCLE", "SEQUENCE", "BEHIND");
-            foreach (var p in JsonSerializer.Deserialize(json, ApiJson.Default.ProjectionsAnswer)!.Projections)
-                table.Add(p.Name, p.Lifecycle, $"{p.Sequence}", $"{p.Behind}");
-            table.Print();
-        });
+        session.Print(
+            json, () => session.Print(AnswerText.Projections(JsonSerializer.Deserialize(json, ApiJson.Default.ProjectionsAnswer)!)), "projections");
         return ExitCode.Ok;
-    }
-
-    private static void Print(RepairAnswer answer)
-    {
-        if (!answer.Repaired)
-        {
-            Console.Out.WriteLine($"{answer.Volume}: its journal is whole; nothing to repair");
-            return;
-        }
-
-        foreach (var gap in answer.Damage)
-            Console.Out.WriteLine(
-                $"{answer.Volume}: {gap.File}, byte {gap.Byte}: {gap.Fault}; " +
-                $"writes after lsn {gap.FromLsn} up to {gap.ToLsn?.ToString(CultureInfo.InvariantCulture) ?? "the end"} are lost");
-        Console.Out.WriteLine(
-            $"{answer.Volume}: event {answer.Event}, goes on after lsn {answer.Lsn}; the damaged journal lies in {answer.SetAside}");
-    }
-
-    private static void Print(VerifyAnswer answer)
-    {
-        var verdict = answer.Equal ? "equal" : $"different from event {answer.FirstDifference} on";
-        Console.Out.WriteLine($"{answer.Volume} at event {answer.At.Event}, lsn {answer.At.Lsn}: {verdict}");
-        var table = new TextTable("NAME", "LIVE", "PROJECTED", "REPLAYED");
-        foreach (var b in answer.Bitmaps)
-            table.Add(b.Name, b.Live ?? "-", b.Projected, b.Replayed);
-        table.Print();
     }
 }

@@ -2,8 +2,6 @@ using System.CommandLine;
 using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
 using BitmapLedger.Contracts;
-using BitmapLedger.Contracts.Answers;
-using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Cli;
 
@@ -71,15 +69,8 @@ internal static class VolumeVerbs
         global.Handle(verb, async (parsed, session, api) =>
         {
             var json = await api.GetAsync("v1/volumes");
-            session.Print(json, () =>
-            {
-                var table = new TextTable(
-                    "NAME", "SIZE", "STATE", "LSN", "SHIPPED", "BITMAPS", "CHECKPOINTS", "BACKEND");
-                foreach (var v in JsonSerializer.Deserialize(json, ApiJson.Default.VolumesAnswer)!.Volumes)
-                    table.Add(
-                        v.Name, ByteSize.Show(v.Size), v.State, $"{v.Lsn.Last}", $"{v.Lsn.Shipped}", $"{v.Bitmaps.Count}", $"{v.Checkpoints.Count}", v.Backend);
-                table.Print();
-            });
+            session.Print(
+                json, () => session.Print(AnswerText.Volumes(JsonSerializer.Deserialize(json, ApiJson.Default.VolumesAnswer)!.Volumes)), "volumes");
             return ExitCode.Ok;
         });
         return verb;
@@ -92,7 +83,7 @@ internal static class VolumeVerbs
         global.Handle(verb, async (parsed, session, api) =>
         {
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(name)!));
-            session.Print(json, () => Print(JsonSerializer.Deserialize(json, ApiJson.Default.VolumeAnswer)!));
+            session.Print(json, () => AnswerText.Volume(session.Out, JsonSerializer.Deserialize(json, ApiJson.Default.VolumeAnswer)!));
             return ExitCode.Ok;
         });
         return verb;
@@ -107,23 +98,6 @@ internal static class VolumeVerbs
             return Changes.Print(session, await api.DeleteAsync(Arguments.Path("volumes", parsed.GetValue(name)!)));
         });
         return verb;
-    }
-
-    private static void Print(VolumeAnswer v)
-    {
-        Console.Out.WriteLine(
-            $"name        {v.Name}\nsize        {ByteSize.Show(v.Size)} ({v.Size})\nbackend     {v.Backend}");
-        Console.Out.WriteLine($"export      {v.Export ?? "-"}\nstate       {v.State}\ndurability  {v.Durability}, when full {v.WhenFull}");
-        Console.Out.WriteLine(
-            $"lsn         {v.Lsn.Last}, shipped {v.Lsn.Shipped}, {ByteSize.Show(v.UnshippedBytes)} waiting");
-        foreach (var b in v.Bitmaps)
-        {
-            var mode = (b.Recording ? "recording" : "disabled") + (b.Persistent ? "" : "  transient");
-            Console.Out.WriteLine($"bitmap      {b.Name}  {ByteSize.Show(b.Granularity)}  {mode}");
-        }
-
-        foreach (var c in v.Checkpoints)
-            Console.Out.WriteLine($"checkpoint  {c.Name}  lsn {c.At.Lsn}  {c.At.Time}");
     }
 
     private static (Option<string?> Durability, Option<string?> WhenFull) Policies() =>

@@ -15,6 +15,7 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(BitmapAnswer))]
 [JsonSerializable(typeof(BlameAnswer))]
 [JsonSerializable(typeof(VerifyAnswer))]
+[JsonSerializable(typeof(VerifiedAnswer))]
 [JsonSerializable(typeof(CheckAnswer))]
 [JsonSerializable(typeof(ProjectionsAnswer))]
 [JsonSerializable(typeof(VolumeAnswer))]

@@ -24,6 +24,9 @@ public static class ErrorCode
     /// <summary>Not built, or not on this platform.</summary>
     public const string Unsupported = "unsupported";
 
+    /// <summary>Over TCP, without the token.</summary>
+    public const string Unauthorized = "unauthorized";
+
     /// <summary>Bytes that were written whole are no longer what they were.</summary>
     public const string Damaged = "damaged";
 

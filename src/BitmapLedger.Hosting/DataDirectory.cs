@@ -10,6 +10,9 @@ public sealed class DataDirectory
 
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    /// <summary>What a data directory may hold before it was ever served; a new file system brings the last one.</summary>
+    private static readonly string?[] _own = ["run", "log", "volumes", "agent", "journal", "postgres", "lock", "lost+found"];
+
     private DataDirectory(string path) => Path = path;
 
     /// <summary>Absolute path.</summary>
@@ -45,9 +48,9 @@ public sealed class DataDirectory
     /// <summary>Names a log.</summary>
     public string LogFile(string part) => System.IO.Path.Combine(Logs, $"{part}.log");
 
-    /// <summary>Makes what is missing, readable by its user only.</summary>
-    /// <exception cref="HostingException">It cannot be made, or its path is too long for sockets.</exception>
-    public void Create()
+    /// <summary>Refuses a path that sockets cannot have.</summary>
+    /// <exception cref="HostingException">It is too long.</exception>
+    public void RequireShortPath()
     {
         foreach (var socket in new[] { ApiSocket, NbdSocket, ControlSocket, System.IO.Path.Combine(
             Postgres, "run", ".s.PGSQL.5432") })
@@ -57,7 +60,17 @@ public sealed class DataDirectory
                 throw new HostingException(
                     "bad-argument", $"Socket path '{socket}' is longer than {SocketPathBytesMax - 1} bytes; take a shorter data directory");
         }
+    }
 
+    /// <summary>Makes what is missing, readable by its user only.</summary>
+    /// <exception cref="HostingException">It cannot be made, is somebody else's, or its path is too long for
+    /// sockets.</exception>
+    public void Create()
+    {
+        RequireShortPath();
+        if (File.Exists(Path))
+            throw new HostingException("failed", $"Cannot use data directory '{Path}': it is a file; name a directory");
+        RefuseForeign();
         try
         {
             foreach (var directory in new[] { Path, Run, Logs, In("volumes"), In("agent"), In("journal") })
@@ -65,6 +78,23 @@ public sealed class DataDirectory
             File.SetUnixFileMode(Path, Private);
         }
         catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            throw new HostingException("failed", $"Cannot use data directory '{Path}': {refusal.Message}", refusal);
+        }
+    }
+
+    /// <summary>A directory with other things in it stays as it is: its mode would change, and files appear in it.</summary>
+    private void RefuseForeign()
+    {
+        if (!Directory.Exists(Path) || File.Exists(LockFile))
+            return;
+        try
+        {
+            if (Directory.EnumerateFileSystemEntries(Path).Select(System.IO.Path.GetFileName).FirstOrDefault(n => !_own.Contains(n)) is { } other)
+                throw new HostingException(
+                    "failed", $"'{Path}' holds '{other}' and is no data directory of BitmapLedger; name an empty or a new one with --data-dir");
+        }
+        catch (UnauthorizedAccessException refusal)
         {
             throw new HostingException("failed", $"Cannot use data directory '{Path}': {refusal.Message}", refusal);
         }

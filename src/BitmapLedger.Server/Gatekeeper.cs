@@ -1,4 +1,3 @@
-using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using BitmapLedger.Contracts;
@@ -39,9 +38,9 @@ internal sealed class Gatekeeper(RequestDelegate next, GatekeeperToken token)
         if (!overTcp || context.Request.Path.StartsWithSegments(
             "/health", StringComparison.Ordinal) || ShowsToken(context.Request))
             return next(context);
-        context.Response.StatusCode = (int)HttpStatusCode.Unauthorized;
         context.Response.Headers.WWWAuthenticate = "Bearer";
-        return Task.CompletedTask;
+        throw new LedgerException(
+            ErrorCode.Unauthorized, "HTTP over TCP wants the token of this ledger", "send Authorization: Bearer with the text of run/http.token");
     }
 
     /// <summary>Who commands, for the event's metadata.</summary>

@@ -47,10 +47,17 @@ static async Task<int> Serve(ServerOptions options)
 
 static WebApplication Build(ServerOptions options)
 {
-    var builder = WebApplication.CreateSlimBuilder(
-        new WebApplicationOptions { ApplicationName = typeof(ServerOptions).Assembly.GetName().Name });
-    builder.Configuration.Sources.Clear();
-    builder.Logging.ClearProviders();
+    // Empty: no settings file, wherever it lies, and no variable but ours says what this server does.
+    var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions
+    {
+        ApplicationName = typeof(ServerOptions).Assembly.GetName().Name,
+        ContentRootPath = AppContext.BaseDirectory,
+        EnvironmentName = Environments.Production,
+    });
+    builder.WebHost.UseKestrelCore();
+    builder.Services.AddRoutingCore();
+    builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(5));
+    builder.Services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
     builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("BitmapLedger", LogLevel.Information)
         // It tells each failure that it throws as well; whoever catches it says what it means.
         .AddFilter("Marten.IDocumentStore", LogLevel.None);
@@ -74,9 +81,12 @@ static WebApplication Build(ServerOptions options)
     });
     builder.WebHost.ConfigureKestrel(k => ServerFiles.Listen(k, options));
     var app = builder.Build();
-    app.UseMiddleware<Gatekeeper>(new GatekeeperToken(options.DataDirectory));
     app.UseMiddleware<ProblemWriter>();
+    app.Use(RawPath.TakeAsync);
+    app.UseMiddleware<Gatekeeper>(new GatekeeperToken(options.DataDirectory));
     app.UseMiddleware<PostgresGate>();
+    app.UseRouting();
+    app.Use(RawPath.UnescapeAsync);
     app.MapVolumes();
     app.MapQueries();
     app.MapOperations();

@@ -28,25 +28,50 @@ internal static class QueryEndpoints
                 v, offset ?? throw new LedgerException(
                     ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
                 length, from, to, limit, c));
-        app.MapPost("/v1/verify", (VerifyRequest body, Verifier verifier, CancellationToken c) =>
-            verifier.VerifyAsync(
-                body.Volume ?? throw new LedgerException(ErrorCode.BadArgument, "'volume' is missing"), body.At, c));
+        app.MapPost("/v1/verify", async (HttpContext http, Verifier verifier, CancellationToken c) =>
+        {
+            var body = await Body.ReadAsync(http, ApiJson.Default.VerifyRequest);
+            return await verifier.VerifyAsync(
+                body.Volume ?? throw new LedgerException(ErrorCode.BadArgument, "'volume' is missing"), body.At, c);
+        });
         app.MapGet("/v1/check", (Verifier verifier, CancellationToken c) => verifier.CheckAsync(c));
     }
 
     private static async Task History(
-        string v, string? from, string? to, string[]? type, long? offset, long? length, HttpContext http, Queries queries, CancellationToken c)
+        string v, string? from, string? to, string[]? type, long? offset, long? length, bool? follow, HttpContext http, Queries queries,
+        IHostApplicationLifetime lifetime, CancellationToken aborted)
     {
-        var answer = await queries.HistoryAsync(v, new(from, to, type ?? [], offset, length), c);
-        if (!http.Request.Headers.Accept.ToString().Contains("application/x-ndjson", StringComparison.Ordinal))
+        // Whoever follows must not hold up the end of the server.
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(aborted, lifetime.ApplicationStopping);
+        var c = ending.Token;
+        var filter = new HistoryFilter(from, to, type ?? [], offset, length);
+        var answer = await queries.HistoryAsync(v, filter, c);
+        if (follow is not true && !http.Request.Headers.Accept.ToString().Contains("application/x-ndjson", StringComparison.Ordinal))
         {
-            await http.Response.WriteAsJsonAsync(answer, ApiJson.Default.HistoryAnswer, cancellationToken: c);
+            await http.Response.WriteAsJsonAsync(answer.Answer, ApiJson.Default.HistoryAnswer, cancellationToken: c);
             return;
         }
 
         http.Response.ContentType = "application/x-ndjson";
-        foreach (var e in answer.Events)
-            await http.Response.WriteAsync(JsonSerializer.Serialize(e, ApiJson.Default.HistoryEvent) + "\n", c);
-        await http.Response.WriteAsync($$"""{"type":"end","complete":true,"events":{{answer.Events.Count}}}""" + "\n", c);
+        var count = 0;
+        foreach (var e in answer.Answer.Events)
+            await LineAsync(e);
+        if (follow is true)
+        {
+            await http.Response.Body.FlushAsync(c);
+            await foreach (var e in queries.FollowAsync(answer.VolumeId, answer.Through, filter, c))
+            {
+                await LineAsync(e);
+                await http.Response.Body.FlushAsync(c);
+            }
+        }
+
+        await http.Response.WriteAsync($$"""{"type":"end","complete":true,"events":{{count}}}""" + "\n", c);
+
+        Task LineAsync(HistoryEvent e)
+        {
+            count++;
+            return http.Response.WriteAsync(JsonSerializer.Serialize(e, ApiJson.Default.HistoryEvent) + "\n", c);
+        }
     }
 }

@@ -10,6 +10,9 @@ internal static class SchemaVerb
 {
     public static async Task<int> RunAsync(ServerOptions options)
     {
+        // Marten remarks on projections that nobody runs here; results have stdout to themselves.
+        var results = Console.Out;
+        Console.SetOut(Console.Error);
         await using var source = LedgerRegistration.DataSource(options.Database);
         await using var store = DocumentStore.For(o => LedgerRegistration.Configure(o, source));
         var schema = new LedgerSchema(store, source);
@@ -18,7 +21,7 @@ internal static class SchemaVerb
             case "dump":
                 var text = schema.Dump();
                 if (options.Output is null)
-                    await Console.Out.WriteAsync(text);
+                    await results.WriteAsync(text);
                 else
                     await File.WriteAllTextAsync(options.Output, text);
                 return ExitCode.Ok;
@@ -26,7 +29,7 @@ internal static class SchemaVerb
                 var status = options.Verb == "apply"
                     ? await schema.ApplyAsync(CancellationToken.None)
                     : await schema.StatusAsync(CancellationToken.None);
-                await Console.Out.WriteLineAsync(JsonSerializer.Serialize(status, ApiJson.Default.SchemaAnswer));
+                await results.WriteLineAsync(JsonSerializer.Serialize(status, ApiJson.Default.SchemaAnswer));
                 return status.Current ? ExitCode.Ok : ExitCode.No;
         }
     }

@@ -18,8 +18,8 @@ internal static class VolumeEndpoints
     {
         app.MapGet("/v1/volumes", async (VolumeStreams streams, IAgent agent, CancellationToken c) =>
             new VolumesAnswer(await VolumeView.ManyAsync(await streams.AllAsync(c), agent, c)));
-        app.MapPost("/v1/volumes", (CreateVolumeRequest body, HttpContext http, Volumes volumes, CancellationToken c) =>
-            volumes.CreateAsync(body, Gatekeeper.Origin(http), c));
+        app.MapPost("/v1/volumes", async (HttpContext http, Volumes volumes, CancellationToken c) =>
+            await volumes.CreateAsync(await Body.ReadAsync(http, ApiJson.Default.CreateVolumeRequest), Gatekeeper.Origin(http), c));
         app.MapGet("/v1/volumes/{v}", async (string v, VolumeStreams streams, IAgent agent, CancellationToken c) =>
             (await VolumeView.ManyAsync([await streams.FindAsync(v, c)], agent, c))[0]);
         app.MapDelete("/v1/volumes/{v}", (
@@ -33,12 +33,13 @@ internal static class VolumeEndpoints
             new BitmapsAnswer((await queries.ReplayAsync(v, "now", bitmap: null, format: null, c)).Bitmaps));
         app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, Queries queries, CancellationToken c) =>
             (await queries.ReplayAsync(v, "now", b, format: null, c)).Bitmaps[0]);
-        app.MapPost("/v1/volumes/{v}/bitmaps", (string v, AddBitmapRequest body, HttpContext http, Sender send) =>
-            send.One(v, new VolumeCommand.AddBitmap(
-                body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http));
-        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", (
-            string v, string b, ChangeBitmapRequest body, HttpContext http, Sender send) =>
-            send.One(v, body.Recording switch
+        app.MapPost("/v1/volumes/{v}/bitmaps", async (string v, HttpContext http, Sender send) =>
+        {
+            var body = await Body.ReadAsync(http, ApiJson.Default.AddBitmapRequest);
+            return await send.One(v, new VolumeCommand.AddBitmap(body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http);
+        });
+        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, Sender send) =>
+            await send.One(v, (await Body.ReadAsync(http, ApiJson.Default.ChangeBitmapRequest)).Recording switch
             {
                 true => new VolumeCommand.EnableBitmap(b),
                 false => new VolumeCommand.DisableBitmap(b),
@@ -51,9 +52,12 @@ internal static class VolumeEndpoints
 
         app.MapGet("/v1/volumes/{v}/checkpoints", async (string v, VolumeStreams streams, CancellationToken c) =>
             new CheckpointsAnswer(Queries.Show((await streams.FindAsync(v, c)).Checkpoints)));
-        app.MapPost("/v1/checkpoints", async (CreateCheckpointRequest body, HttpContext http, Sender send) =>
-            new CommandsAnswer(await send.Many(
-                body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http)));
+        app.MapPost("/v1/checkpoints", async (HttpContext http, Sender send) =>
+        {
+            var body = await Body.ReadAsync(http, ApiJson.Default.CreateCheckpointRequest);
+            return new CommandsAnswer(await send.Many(
+                body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http));
+        });
         app.MapDelete("/v1/volumes/{v}/checkpoints/{k}", (string v, string k, HttpContext http, Sender send) =>
             send.One(v, new VolumeCommand.DeleteCheckpoint(k), http));
     }

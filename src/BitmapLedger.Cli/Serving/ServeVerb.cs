@@ -24,7 +24,7 @@ internal static class ServeVerb
         var verb = new Command(
             "serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota, external };
         verb.SetAction((parsed, cancellation) => RunAsync(
-            global.Open(parsed),
+            global.Open(parsed, cancellation),
             new(
                 [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(http)!,
                 parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE") is { Length: > 0 } d ? d : null),
@@ -51,7 +51,7 @@ internal static class ServeVerb
         {
             var ready = await service.StartAsync(ending.Token);
             logs = [service.AgentLog.RunAsync(session.Quiet, following.Token), service.ServerLog.RunAsync(session.Quiet, following.Token)];
-            Console.Out.WriteLine(
+            session.Out.WriteLine(
                 $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} http={ready.Http} data-dir={session.Directory.Path}");
             ServiceNotice.Ready($"serving {session.Directory.Path}");
             await service.SuperviseAsync(ending.Token);

@@ -86,7 +86,7 @@ internal sealed class Service(Session session, ServeOptions options)
             await api.GetAsync("v1/volumes"), ApiJson.Default.VolumesAnswer)!.Volumes;
         foreach (var (name, backend) in options.Volumes.Where(v => there.All(t => t.Name != v.Name)))
         {
-            using var one = new ApiClient(session.Directory, commandId: null);
+            using var one = new ApiClient(session.Directory, commandId: null, cancellation);
             await VolumeVerbs.AddAsync(one, name, backend, readOnly: false, durability: null, whenFull: null);
         }
     }
@@ -189,7 +189,7 @@ internal sealed class Service(Session session, ServeOptions options)
         var text = last.IndexOf(
             marker, StringComparison.Ordinal) is var at and >= 0 ? last[(at + marker.Length)..] : last;
         return new(
-            exitCode == ExitCode.Busy ? ErrorCode.Busy : ErrorCode.Failed,
+            exitCode switch { ExitCode.Busy => ErrorCode.Busy, ExitCode.Usage => ErrorCode.BadArgument, _ => ErrorCode.Failed },
             text.Length > 0 ? text : $"a child ended with {exitCode}");
     }
 }

@@ -112,6 +112,11 @@ public sealed record VerifiedBitmap(string Name, string? Live, string Projected,
 public sealed record VerifyAnswer(
     string Volume, PositionAnswer At, bool Equal, long? FirstDifference, IReadOnlyList<VerifiedBitmap> Bitmaps);
 
+/// <summary>Whether live, projected and replayed bits agree in every volume.</summary>
+/// <param name="Equal">Whether they agree.</param>
+/// <param name="Volumes">Each volume.</param>
+public sealed record VerifiedAnswer(bool Equal, IReadOnlyList<VerifyAnswer> Volumes);
+
 /// <summary>What a check found.</summary>
 /// <param name="Volume">Name of the volume.</param>
 /// <param name="Events">Events read.</param>

@@ -55,7 +55,7 @@ internal sealed record VolumePlan(
     }
 
     public VolumeCreated Event(string name) =>
-        new(name, NewBytes ?? LengthOf(File), Backend, File, ReadOnly, Durability, WhenFull, AtLsn: 0);
+        new(name, NewBytes ?? LengthOf(File, ReadOnly), Backend, File, ReadOnly, Durability, WhenFull, AtLsn: 0);
 
     private static string OneOf(string what, string value, params string[] allowed) => allowed.Contains(value)
         ? value
@@ -71,11 +71,9 @@ internal sealed record VolumePlan(
             ErrorCode.BadArgument, $"'{backend}' is no backend that can be served yet", "take file:PATH or device:PATH, with an absolute path");
     }
 
-    private static long LengthOf(string path)
+    private static long LengthOf(string path, bool readOnly)
     {
-        if (Directory.Exists(path))
-            throw new LedgerException(
-                ErrorCode.Failed, $"Could not open '{path}': it is a directory", "name a raw file or a device");
+        ImageFile.RefuseUnusable(path, readOnly);
         try
         {
             using var file = new FileStream(
@@ -94,6 +92,10 @@ internal sealed record VolumePlan(
         catch (UnauthorizedAccessException)
         {
             throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': Permission denied");
+        }
+        catch (IOException refusal)
+        {
+            throw new LedgerException(ErrorCode.Failed, $"Could not open '{path}': {refusal.Message}");
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
@@ -5,6 +6,7 @@ using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Storing;
 using JasperFx.Events;
 
 namespace BitmapLedger.Ledger.Reading;
@@ -17,11 +19,22 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="Length">Bytes from there on; null for the rest of the volume.</param>
 public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length);
 
+/// <summary>Events of a volume, and how far they go.</summary>
+/// <param name="VolumeId">The volume.</param>
+/// <param name="Through">The last event that was looked at.</param>
+/// <param name="Answer">Those that were asked for.</param>
+public sealed record HistoryPage(Guid VolumeId, long Through, HistoryAnswer Answer);
+
 /// <summary>Answers from history: each a fold of a stretch of the stream.</summary>
 /// <param name="points">Resolves points.</param>
 /// <param name="reader">Reads events.</param>
-public sealed class Queries(PointResolver points, EventReader reader)
+/// <param name="streams">Says how far a volume is.</param>
+/// <param name="clock">Measures pauses.</param>
+public sealed class Queries(PointResolver points, EventReader reader, VolumeStreams streams, TimeProvider clock)
 {
+    /// <summary>Soon enough for a person who watches, seldom enough for PostgreSQL not to notice.</summary>
+    private static readonly TimeSpan _followPause = TimeSpan.FromMilliseconds(250);
+
     /// <summary>What changed after one point, up to and including another.</summary>
     public async Task<ChangedAnswer> ChangedAsync(
         string volume, string from, string? to, long? granularity, string? format, CancellationToken cancellation)
@@ -62,7 +75,7 @@ public sealed class Queries(PointResolver points, EventReader reader)
     }
 
     /// <summary>The events of a volume, newest last.</summary>
-    public async Task<HistoryAnswer> HistoryAsync(string volume, HistoryFilter filter, CancellationToken cancellation)
+    public async Task<HistoryPage> HistoryAsync(string volume, HistoryFilter filter, CancellationToken cancellation)
     {
         var state = await points.CurrentAsync(volume, cancellation);
         var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation)).At.Event;
@@ -73,7 +86,31 @@ public sealed class Queries(PointResolver points, EventReader reader)
         await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation))
             if (Passes(e, filter))
                 events.Add(EventView.Show(e));
-        return new(events);
+        return new(state.Id, to.At.Event, new(events));
+    }
+
+    /// <summary>
+    /// The events behind a number as they are appended, until the volume is removed. Nothing is shipped for whoever waits:
+    /// a trickle of writes must not become an event each.
+    /// </summary>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="afterEvent">The last event that is known.</param>
+    /// <param name="filter">Which events.</param>
+    /// <param name="cancellation">Ends the waiting.</param>
+    public async IAsyncEnumerable<HistoryEvent> FollowAsync(
+        Guid volumeId, long afterEvent, HistoryFilter filter, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        while (true)
+        {
+            var state = await streams.LoadAsync(volumeId, cancellation);
+            await foreach (var e in reader.ReadAsync(volumeId, afterEvent, state?.Event ?? 0, cancellation))
+                if (Passes(e, filter))
+                    yield return EventView.Show(e);
+            afterEvent = Math.Max(afterEvent, state?.Event ?? 0);
+            if (state is null or { Removed: true })
+                yield break;
+            await Task.Delay(_followPause, clock, cancellation);
+        }
     }
 
     /// <summary>A checkpoint as answers show it.</summary>

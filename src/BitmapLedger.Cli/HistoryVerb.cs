@@ -1,0 +1,70 @@
+using System.CommandLine;
+using System.Text.Json;
+using BitmapLedger.Cli.Rendering;
+using BitmapLedger.Contracts;
+
+namespace BitmapLedger.Cli;
+
+/// <summary><c>bml history</c>.</summary>
+internal static class HistoryVerb
+{
+    public static Command Build(GlobalOptions global)
+    {
+        var volume = Arguments.Volume();
+        var from = Arguments.Text("--from", "After this point (or FROM..TO in one word)");
+        var to = Arguments.Text("--to", "Up to and including this point");
+        var types = new Option<string[]>("--type") { Description = "Only events of this type, e.g. CheckpointCreated" };
+        var offset = Arguments.Text("--offset", "Only writes that touch this byte or later ones");
+        var length = Arguments.Text("--length", "Bytes from --offset on");
+        var follow = Arguments.Flag("--follow", "Goes on with what happens from now on, until interrupted");
+        var verb = new Command("history", "The events of a volume, newest last") { volume, from, to, types, offset, length, follow };
+        global.Handle(verb, (parsed, session, api) =>
+        {
+            var (first, last) = parsed.GetValue(from) is { } given
+                ? QueryVerbs.Range(given, parsed.GetValue(to))
+                : (null, Arguments.PointText(parsed.GetValue(to)));
+            var follows = parsed.GetValue(follow);
+            if (follows && last is not null)
+                throw new CliException(ErrorCode.BadArgument, $"--follow has no end, and --to names one: '{last}'", "leave one of them out");
+            List<(string, string?)> query =
+            [
+                ("from", first), ("to", last), ("offset", Arguments.SizeText(parsed.GetValue(offset))),
+                ("length", Arguments.SizeText(parsed.GetValue(length))),
+                .. (parsed.GetValue(types) ?? []).Select(t => ("type", (string?)t)), .. follows ? [("follow", (string?)"true")] : Nothing,
+            ];
+            var path = Arguments.Path("volumes", parsed.GetValue(volume)!, "history") + Arguments.Query(query);
+            return follows || session.JsonLines ? StreamAsync(session, api, path) : PrintAsync(session, api, path);
+        });
+        return verb;
+    }
+
+    private static IEnumerable<(string, string?)> Nothing => [];
+
+    private static async Task<int> PrintAsync(Session session, ApiClient api, string path)
+    {
+        string json;
+        await using (new Progress(session.Progress, "history"))
+            json = await api.GetAsync(path);
+        session.Print(
+            json, () => AnswerText.History(session.Out, session.Style, JsonSerializer.Deserialize(json, ApiJson.Default.HistoryAnswer)!), "events");
+        return ExitCode.Ok;
+    }
+
+    /// <summary>Each event as soon as it is there. What follows has no end to make one document of, so JSON is lines then.</summary>
+    private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
+    {
+        var ended = false;
+        await foreach (var line in api.GetLinesAsync(path))
+        {
+            ended = line.StartsWith("""{"type":"end",""", StringComparison.Ordinal);
+            if (session.Json || session.JsonLines)
+                await session.Out.WriteLineAsync(line);
+            else if (!ended)
+                await session.Out.WriteLineAsync(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!));
+            await session.Out.FlushAsync();
+        }
+
+        return ended ? ExitCode.Ok : throw new CliException(
+            ErrorCode.Busy, "the server went away in the middle of the history", "ask again from the last event that was shown");
+    }
+}

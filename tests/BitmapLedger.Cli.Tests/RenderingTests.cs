@@ -1,0 +1,168 @@
+using System.Text.Json;
+using BitmapLedger.Cli.Rendering;
+using BitmapLedger.Contracts.Answers;
+
+namespace BitmapLedger.Cli.Tests;
+
+/// <summary>What people read, to the letter.</summary>
+public sealed class RenderingTests
+{
+    private static readonly Style _plain = new(wanted: false);
+    private static readonly PositionAnswer _at = new("now", 7, 42, "2026-11-22T21:36:03.123456Z");
+
+    [Fact]
+    public void Changed_says_how_much_where_and_how_far() => Golden(
+        """
+        68 KiB of disk changed after lsn 40 up to lsn 42
+        OFFSET   LENGTH
+        0        65536   64 KiB
+        1048576  4096    4 KiB
+
+        """,
+        o => AnswerText.Changed(o, _plain, Changed(exact: true, [], [new(0, 65536), new(1 << 20, 4096)])));
+
+    [Fact]
+    public void A_changed_with_a_gap_says_so_before_anything_else_is_read() => Golden(
+        """
+        68 KiB of disk changed after lsn 40 up to lsn 42, perhaps less
+        gap after lsn 40 up to lsn 41: the journal was lost
+
+        """,
+        o => AnswerText.Changed(o, _plain, Changed(exact: false, [new(40, 41, "the journal was lost")], [])));
+
+    [Fact]
+    public void Blocks_are_a_number_a_line_and_a_bitmap_is_as_json_has_it()
+    {
+        Golden(
+            "68 KiB of disk changed after lsn 40 up to lsn 42\n0\n16\n",
+            o => AnswerText.Changed(o, _plain, Changed(true, [], null) with { Blocks = [0, 16] }));
+        Golden(
+            "68 KiB of disk changed after lsn 40 up to lsn 42\nAQAB\n",
+            o => AnswerText.Changed(o, _plain, Changed(true, [], null) with { Bitmap = [1, 0, 1] }));
+    }
+
+    [Fact]
+    public void Volumes_stand_in_columns_as_wide_as_they_must_be() => Golden(
+        """
+        NAME  SIZE   STATE    LSN  SHIPPED  BITMAPS  CHECKPOINTS  BACKEND
+        disk  1 GiB  serving  42   40       1        1            file:/x
+
+        """,
+        o => AnswerText.Volumes([Volume()]).Print(o, _plain));
+
+    [Fact]
+    public void A_volume_shows_everything_that_it_is() => Golden(
+        """
+        name        disk
+        size        1 GiB (1073741824)
+        backend     file:/x
+        export      nbd://127.0.0.1:1/disk
+        state       serving, read-only
+        durability  process, when full stall
+        lsn         42, shipped 40, 128 B waiting
+        bitmap      b0  64 KiB  recording  transient
+        checkpoint  monday  lsn 42  2026-11-22T21:36:03.123456Z
+
+        """,
+        o => AnswerText.Volume(o, Volume()));
+
+    [Fact]
+    public void Verify_names_the_event_from_which_on_bits_differ() => Golden(
+        """
+        disk at event 7, lsn 42: different from event 5 on
+        NAME  LIVE  PROJECTED  REPLAYED
+        b0    -     aa         bb
+
+        """,
+        o => AnswerText.Verify(o, _plain, new("disk", _at, Equal: false, FirstDifference: 5, [new("b0", null, "aa", "bb")])));
+
+    [Fact]
+    public void Check_lists_each_damage_under_its_volume() => Golden(
+        """
+        a: 3 events with 2 writes, 1 journal segments with 2: whole
+        b: 3 events with 2 writes, 1 journal segments with 2: damaged
+          LSN 3 stands where 2 is due
+
+        """,
+        o => AnswerText.Check(o, new(false, [new("a", 3, 2, 1, 2, []), new("b", 3, 2, 1, 2, ["LSN 3 stands where 2 is due"])])));
+
+    [Fact]
+    public void A_map_has_the_columns_of_nbdinfo()
+    {
+        Golden(
+            "         0        4096    0  clean\n      4096        4096    1  dirty\n      8192         512    0  clean\n",
+            o => AnswerText.Lines(o, DirtyMap.Lines([new(4096, 4096)], 8704)));
+        Golden(
+            "      4608  52.9%   0 clean\n      4096  47.1%   1 dirty\n", o => AnswerText.Lines(o, DirtyMap.Totals([new(4096, 4096)], 8704)));
+    }
+
+    [Fact]
+    public void Names_cannot_command_a_terminal() => Golden(
+        "NAME\na\\u001b[2Jb\n",
+        o =>
+        {
+            var table = new TextTable("NAME");
+            table.Add("a\e[2Jb");
+            table.Print(o, _plain);
+        });
+
+    [Fact]
+    public void A_stream_is_an_object_a_line_and_the_last_line_holds_the_rest()
+    {
+        Golden(
+            """
+            {"offset":0,"length":1}
+            {"offset":2,"length":1}
+            {"type":"end","complete":true,"volume":"v","exact":true}
+
+            """,
+            o => JsonLines.Write(o, """{"volume":"v","exact":true,"extents":[{"offset":0,"length":1},{"offset":2,"length":1}]}""", "extents", "blocks"));
+        Golden(
+            "{\"block\":3}\n{\"type\":\"end\",\"complete\":true}\n", o => JsonLines.Write(o, """{"blocks":[3]}""", "extents", "blocks"));
+        Golden(
+            "{\"lsn\":1}\n{\"type\":\"end\",\"complete\":false}\n", o => JsonLines.Write(o, """{"writes":[{"lsn":1}],"complete":false}""", "writes"));
+        Golden(
+            "{\"name\":\"v\"}\n{\"type\":\"end\",\"complete\":true}\n", o => JsonLines.Write(o, """{"name":"v"}"""));
+    }
+
+    [Theory]
+    [InlineData(0, "rebuild … 3 s")]
+    [InlineData(100, "rebuild [###############...............] 50 % 3 s")]
+    public void A_bar_shows_the_share_that_is_done_where_it_is_known(long total, string bar) =>
+        Assert.Equal(bar, Progress.Bar("rebuild", 3.2, total == 0 ? null : new Measure(total / 2, total)));
+
+    [Fact]
+    public async Task Progress_as_lines_begins_at_once_and_ends_with_the_work()
+    {
+        using var lines = new StringWriter();
+        await using (new Progress(new ProgressTarget(lines, Bar: false), "verify", () => Task.FromResult<Measure?>(new(1, 4))))
+        {
+        }
+
+        var told = lines.ToString().TrimEnd().Split('\n').Select(l => JsonDocument.Parse(l).RootElement).ToList();
+        Assert.Equal(4, told[0].GetProperty("total").GetInt64());
+        Assert.Equal("progress", told[0].GetProperty("type").GetString());
+        Assert.False(told[0].GetProperty("finished").GetBoolean());
+        Assert.True(told[^1].GetProperty("finished").GetBoolean());
+    }
+
+    [Theory]
+    [InlineData("list", "lst", 1)]
+    [InlineData("list", "list", 0)]
+    [InlineData("--json", "--jsonl", 1)]
+    public void Slips_count_letters(string from, string to, int slips) => Assert.Equal(slips, Suggestion.Slips(from, to));
+
+    private static void Golden(string expected, Action<TextWriter> print)
+    {
+        using var output = new StringWriter();
+        print(output);
+        Assert.Equal(expected, output.ToString());
+    }
+
+    private static ChangedAnswer Changed(bool exact, IReadOnlyList<GapAnswer> gaps, IReadOnlyList<ExtentAnswer>? extents) =>
+        new("disk", _at with { Lsn = 40 }, _at, 65536, new(1 << 30, 1 << 30), exact, gaps, 69_632, extents);
+
+    private static VolumeAnswer Volume() => new(
+        "disk", 1 << 30, "file:/x", "nbd://127.0.0.1:1/disk", "serving", "process", "stall", ReadOnly: true, new(42, 40), 128, 7,
+        [new("b0", 65536, true, false, false, false)], [new("monday", null, _at)]);
+}
