@@ -42,7 +42,7 @@ internal sealed class Service(Session session, ServeOptions options)
         StartServer();
         _ready = await ReadyAsync(cancellation);
         if (options.Volumes.Count > 0)
-            await AddVolumesAsync();
+            await AddVolumesAsync(cancellation);
         return _ready;
     }
 
@@ -79,7 +79,7 @@ internal sealed class Service(Session session, ServeOptions options)
         return Task.CompletedTask;
     }
 
-    private async Task AddVolumesAsync()
+    private async Task AddVolumesAsync(CancellationToken cancellation)
     {
         using var api = session.Connect();
         var there = JsonSerializer.Deserialize(
