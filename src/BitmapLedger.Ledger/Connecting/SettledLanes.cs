@@ -1,4 +1,5 @@
 using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Control;
 
 namespace BitmapLedger.Ledger.Connecting;
 
@@ -16,18 +17,21 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
 
     /// <summary>Takes the lanes of some volumes.</summary>
     /// <returns>Gives them back when disposed.</returns>
-    /// <exception cref="LedgerException">The Agent is away, or does not get the bitmaps (<c>busy</c>).</exception>
+    /// <exception cref="LedgerException">The Agent is away, or does not get the bitmaps (<c>busy</c>), or has not opened
+    /// a volume.</exception>
     public async Task<IDisposable> TakeAsync(IReadOnlyCollection<Guid> volumeIds, CancellationToken cancellation)
     {
         var started = clock.GetTimestamp();
         while (true)
         {
             var taken = await lanes.TakeAsync(volumeIds, cancellation);
+            ClosedVolume? closed;
             try
             {
-                var there = (await agent.StatusAsync(cancellation)).Volumes;
-                if (volumeIds.All(id => there.Any(v => v.Id == id && v.Complete)))
+                var welcome = await agent.StatusAsync(cancellation);
+                if (volumeIds.All(id => welcome.Volumes.Any(v => v.Id == id && v.Complete)))
                     return taken;
+                closed = welcome.Closed.FirstOrDefault(c => volumeIds.Contains(c.Id));
             }
             catch
             {
@@ -37,7 +41,11 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
 
             // The meeting needs the lane.
             taken.Dispose();
-            if (clock.GetElapsedTime(started) > _patience)
+            var late = clock.GetElapsedTime(started) > _patience;
+            // Damage does not go by waiting; an image that somebody else has open may.
+            if (closed is not null && (late || closed.Code == ErrorCode.Damaged))
+                throw new LedgerException(closed.Code, closed.Why);
+            if (late)
                 throw new LedgerException(
                     ErrorCode.Busy, "the agent has not got the bitmaps yet", "it gets them when it can; try again");
             await Task.Delay(_pause, clock, cancellation);
