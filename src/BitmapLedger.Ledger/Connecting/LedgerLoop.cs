@@ -15,7 +15,7 @@ public sealed partial class LedgerLoop(
     : BackgroundService
 {
     private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
-    private static readonly TimeSpan _pauseMost = TimeSpan.FromMilliseconds(400);
+    private static readonly TimeSpan _pauseMost = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan _pauseAfterFailure = TimeSpan.FromMilliseconds(250);
     private readonly Dictionary<Guid, string> _complaints = [];
     private volatile bool _met;

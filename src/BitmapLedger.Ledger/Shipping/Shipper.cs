@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts.Control;
-using BitmapLedger.Contracts.Points;
-using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Storing;
@@ -19,6 +17,10 @@ namespace BitmapLedger.Ledger.Shipping;
 public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings settings)
 {
     private const int BlockGood = 4096;
+
+    /// <summary>The lane is given back after this many, so that a command waits for a second and not for a backlog.</summary>
+    private const int ShipmentsMax = 16;
+
     private static readonly TimeSpan _ageMax = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<Guid, ShippingVolume> _volumes = new();
     private volatile IReadOnlyCollection<Guid> _watched = [];
@@ -44,7 +46,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         return volume.TryFill() && IsRipe(volume, now);
     }
 
-    /// <summary>Ships what is worth a block: 4,096 writes, or what is a second old.</summary>
+    /// <summary>Ships what is worth a block: 4,096 writes, or what is a second old; and what stands behind it.</summary>
     /// <param name="volumeId">The volume.</param>
     /// <param name="now">The wall clock.</param>
     /// <param name="cancellation">Ends the attempt.</param>
@@ -55,10 +57,9 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         var volume = await OpenAsync(volumeId, cancellation);
         if (!volume.TryFill() || !IsRipe(volume, now))
             return false;
-        var count = volume.Waiting;
-        await ShipBlockAsync(volumeId, volume, count, cancellation);
+        var more = await ShipAsync(volumeId, volume, long.MaxValue, ShipmentsMax, cancellation);
         await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
-        return count >= BlockGood;
+        return more;
     }
 
     /// <summary>Ships everything up to an LSN that the journal holds.</summary>
@@ -66,17 +67,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     public async Task<long> ShipThroughAsync(Guid volumeId, long lsn, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        while (volume.LastLsn < lsn)
-        {
-            volume.Fill();
-            var count = volume.Waiting;
-            while (count > 0 && volume.Writes[count - 1].Lsn > lsn)
-                count--;
-            if (count == 0)
-                break;
-            await ShipBlockAsync(volumeId, volume, count, cancellation);
-        }
-
+        await ShipAsync(volumeId, volume, lsn, int.MaxValue, cancellation);
         return volume.LastEvent;
     }
 
@@ -96,7 +87,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     }
 
     private static bool IsRipe(ShippingVolume volume, DateTimeOffset now) => volume.Waiting >= BlockGood
-        || (volume.Waiting > 0 && now - Timestamps.FromMicroseconds(volume.Writes[0].TimeMicroseconds) >= _ageMax);
+        || (volume.Waiting > 0 && now - volume.WaitsSince >= _ageMax);
 
     private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
     {
@@ -106,48 +97,43 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn);
     }
 
-    private async Task ShipBlockAsync(Guid volumeId, ShippingVolume volume, int count, CancellationToken cancellation)
+    /// <summary>Appends one shipment after the other; while one is committed the next is read and packed.</summary>
+    /// <returns>Whether there may be more at once.</returns>
+    private async Task<bool> ShipAsync(
+        Guid volumeId, ShippingVolume volume, long throughLsn, int shipmentsMax, CancellationToken cancellation)
     {
-        var events = Block(volume, count);
-        var last = volume.Writes[count - 1].Lsn;
         try
         {
-            _ = await streams.AppendAsync(
-                [new(volumeId, volume.LastEvent, events)], origin: null, record: null, cancellation);
+            var shipment = volume.Take(throughLsn);
+            for (var shipped = 1; shipment is not null; shipped++)
+            {
+                var appending = streams.AppendAsync(
+                    [new(volumeId, volume.LastEvent, shipment.Events)], origin: null, record: null, cancellation);
+                Shipment? next = null;
+                try
+                {
+                    if (shipment.IsFull && shipped < shipmentsMax)
+                        next = volume.Take(throughLsn);
+                }
+                finally
+                {
+                    await appending;
+                }
+
+                volume.LastEvent += shipment.Events.Count;
+                volume.LastLsn = shipment.LastLsn;
+                if (next is null)
+                    return shipment.IsFull;
+                shipment = next;
+            }
+
+            return false;
         }
         catch
         {
             Forget(volumeId);
             throw;
         }
-
-        volume.LastEvent += events.Count;
-        volume.LastLsn = last;
-        volume.Drop(count);
-    }
-
-    /// <summary>
-    /// The events of a block. LSNs that the journal passed over are voids; LSNs that it has freed although the
-    /// stream has
-    /// not got them are a gap: then the ledger has forgotten what it once acknowledged.
-    /// </summary>
-    private static List<TimedEvent> Block(ShippingVolume volume, int count)
-    {
-        var writes = volume.Writes[..count];
-        List<TimedEvent> events = [];
-        var expected = volume.LastLsn + 1;
-        if (writes[0].Lsn > expected && volume.Reader.OldestLsn() > expected)
-        {
-            var time = Timestamps.FromMicroseconds(writes[0].TimeMicroseconds);
-            const string why = "the ledger lacks writes that the journal has already freed";
-            events.Add(new(new TrackingLost(expected - 1, writes[0].Lsn - 1, why, writes[0].Lsn - 1), time));
-            expected = writes[0].Lsn;
-        }
-
-        events.Add(new(
-            WriteBlock.Of(writes, expected, volume.Reader.Names),
-            Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
-        return events;
     }
 
     private async Task ReleaseAsync(Guid volumeId, long lsn, CancellationToken cancellation)

@@ -1,8 +1,17 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
 using BitmapLedger.Journal;
+using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Shipping;
+
+/// <summary>Events that are ready to be appended together.</summary>
+/// <param name="Events">At least one.</param>
+/// <param name="LastLsn">LSN of the last write in them.</param>
+/// <param name="IsFull">Whether there may be more at once.</param>
+internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, long LastLsn, bool IsFull);
 
 /// <summary>Where shipping of a volume stands. Used inside the volume's lane only.</summary>
 internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, long lastLsn) : IDisposable
@@ -10,30 +19,37 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
     /// <summary>Writes of the largest block; larger ones gain nothing (reference: 8 to 16 thousand).</summary>
     public const int BlockMax = 16_384;
 
+    /// <summary>Blocks of one commit: with four, what a commit costs is little beside what is in it.</summary>
+    private const int BlocksMax = 4;
+
     private readonly SingleWrite[] _writes = new SingleWrite[BlockMax];
+    private readonly JournalReader _reader = new(journal, id);
     private bool _damaged;
 
-    public JournalReader Reader { get; } = new(journal, id);
+    /// <summary>Last LSN that is in a shipment, or in the stream.</summary>
+    private long _takenLsn = lastLsn;
 
+    /// <summary>Last event of the stream.</summary>
     public long LastEvent { get; set; } = lastEvent;
 
+    /// <summary>Last LSN in the stream.</summary>
     public long LastLsn { get; set; } = lastLsn;
 
-    /// <summary>Writes read from the journal and not shipped yet.</summary>
+    /// <summary>Writes read from the journal and in no shipment yet.</summary>
     public int Waiting { get; private set; }
 
-    public ReadOnlySpan<SingleWrite> Writes => _writes.AsSpan(0, Waiting);
+    /// <summary>Time of the first write that waits.</summary>
+    public DateTimeOffset WaitsSince => Timestamps.FromMicroseconds(_writes[0].TimeMicroseconds);
 
     /// <summary>Reads on; what waits already stays.</summary>
     public void Fill()
     {
-        var after = Waiting > 0 ? _writes[Waiting - 1].Lsn : LastLsn;
-        Waiting += Reader.Read(after, _writes.AsSpan(Waiting));
+        var after = Waiting > 0 ? _writes[Waiting - 1].Lsn : _takenLsn;
+        Waiting += _reader.Read(after, _writes.AsSpan(Waiting));
     }
 
     /// <summary>Reads on unless the journal is known to be damaged.</summary>
-    /// <returns>False when it is: whoever ships by the clock need not read the same damage twenty times a
-    /// second.</returns>
+    /// <returns>False when it is: whoever ships by the clock need not read the same damage ten times a second.</returns>
     /// <exception cref="CorruptionException">It has just been found to be damaged.</exception>
     public bool TryFill()
     {
@@ -51,12 +67,49 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
         }
     }
 
-    /// <summary>The first <paramref name="count"/> are shipped.</summary>
-    public void Drop(int count)
+    /// <summary>Takes the next writes up to an LSN.</summary>
+    /// <returns>Null when the journal holds none.</returns>
+    public Shipment? Take(long throughLsn)
     {
-        _writes.AsSpan(count, Waiting - count).CopyTo(_writes);
-        Waiting -= count;
+        List<TimedEvent> events = [];
+        var full = true;
+        for (var blocks = 0; blocks < BlocksMax && full; blocks++)
+        {
+            Fill();
+            var count = Waiting;
+            while (count > 0 && _writes[count - 1].Lsn > throughLsn)
+                count--;
+            full = count == BlockMax;
+            if (count == 0)
+                break;
+            AddBlock(events, count);
+            _takenLsn = _writes[count - 1].Lsn;
+            _writes.AsSpan(count, Waiting - count).CopyTo(_writes);
+            Waiting -= count;
+        }
+
+        return events.Count == 0 ? null : new(events, _takenLsn, full);
     }
 
-    public void Dispose() => Reader.Dispose();
+    public void Dispose() => _reader.Dispose();
+
+    /// <summary>
+    /// The events of a block. LSNs that the journal passed over are voids; LSNs that it has freed although the stream has
+    /// not got them are a gap: then the ledger has forgotten what it once acknowledged.
+    /// </summary>
+    private void AddBlock(List<TimedEvent> events, int count)
+    {
+        var writes = _writes.AsSpan(0, count);
+        var expected = _takenLsn + 1;
+        if (writes[0].Lsn > expected && _reader.OldestLsn() > expected)
+        {
+            var time = Timestamps.FromMicroseconds(writes[0].TimeMicroseconds);
+            const string why = "the ledger lacks writes that the journal has already freed";
+            events.Add(new(new TrackingLost(expected - 1, writes[0].Lsn - 1, why, writes[0].Lsn - 1), time));
+            expected = writes[0].Lsn;
+        }
+
+        events.Add(new(
+            WriteBlock.Of(writes, expected, _reader.Names), Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
+    }
 }

@@ -15,12 +15,14 @@ internal static class WriteBlock
     {
         List<LsnRange> voids = [];
         HashSet<int> connections = [];
+        var connection = -1;
         foreach (var write in writes)
         {
             if (write.Lsn > firstLsn)
                 voids.Add(new(firstLsn, write.Lsn - 1));
             firstLsn = write.Lsn + 1;
-            connections.Add(write.Connection);
+            if (write.Connection != connection)
+                connections.Add(connection = write.Connection);
         }
 
         ConnectionName[] known =
