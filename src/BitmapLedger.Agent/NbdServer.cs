@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using BitmapLedger.Nbd;
 using BitmapLedger.WritePath.Control;
@@ -13,8 +14,9 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
     private static readonly TimeSpan _drainLimit = TimeSpan.FromSeconds(10);
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<Socket, (Thread Thread, ClientConnection Connection)> _clients = [];
+    private readonly Dictionary<Socket, Client> _clients = [];
     private readonly List<NbdListener> _listeners = [];
+    private long _accepted;
 
     /// <summary>Listens on what was handed over and on <paramref name="uris"/>.</summary>
     /// <param name="uris">Where else; when empty and nothing was handed over, on <paramref name="otherwise"/>.</param>
@@ -43,15 +45,18 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
 
     private void Drop(Func<ClientConnection, bool> chosen)
     {
-        List<(Thread Thread, ClientConnection Connection)> ending;
+        List<Client> ending;
         lock (_lock)
             ending = [.. _clients.Values.Where(c => chosen(c.Connection))];
-        foreach (var (_, connection) in ending)
-            connection.StopReceiving();
-        foreach (var (thread, connection) in ending)
+        foreach (var client in ending)
+            client.Connection.StopReceiving();
+        // One limit for all of them: many that do not read their replies must not add up.
+        var started = Stopwatch.GetTimestamp();
+        foreach (var client in ending)
         {
-            if (!thread.Join(_drainLimit))
-                connection.Abort();
+            var left = _drainLimit - Stopwatch.GetElapsedTime(started);
+            if (!client.Thread.Join(left > TimeSpan.Zero ? left : TimeSpan.Zero))
+                client.Connection.Abort();
         }
     }
 
@@ -61,7 +66,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
         {
             lock (_lock)
             {
-                if (_clients.Count >= ConnectionsMax)
+                if (_clients.Count >= ConnectionsMax && !MakeRoom())
                 {
                     log.Line($"a client was turned away: {ConnectionsMax} are connected");
                     socket.Dispose();
@@ -70,10 +75,21 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
 
                 var connection = new ClientConnection(socket, volumes, log);
                 var thread = new Thread(() => Serve(socket, connection)) { IsBackground = true, Name = "nbd" };
-                _clients.Add(socket, (thread, connection));
+                _clients.Add(socket, new(thread, connection, _accepted++));
                 thread.Start();
             }
         }
+    }
+
+    /// <summary>Whoever connects and never says what for must not keep others out: the oldest of them goes.</summary>
+    private bool MakeRoom()
+    {
+        if (_clients.Where(c => c.Value.Connection.VolumeId == Guid.Empty).MinBy(c => c.Value.Order) is not { Key: { } socket } oldest)
+            return false;
+        log.Line($"a client that has chosen no export was turned away for a new one: {ConnectionsMax} are connected");
+        _clients.Remove(socket);
+        oldest.Value.Connection.StopReceiving();
+        return true;
     }
 
     private void Serve(Socket socket, ClientConnection connection)
@@ -93,4 +109,6 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
             socket.Dispose();
         }
     }
+
+    private sealed record Client(Thread Thread, ClientConnection Connection, long Order);
 }

@@ -107,6 +107,10 @@ internal static class VolumeVerbs
     private static string Absolute(string backend)
     {
         var colon = backend.IndexOf(':');
-        return colon > 0 && backend[..colon] is "file" or "device" ? $"{backend[..colon]}:{Path.GetFullPath(backend[(colon + 1)..])}" : backend;
+        if (colon <= 0 || backend[..colon] is not ("file" or "device"))
+            return backend;
+        return backend.Length > colon + 1
+            ? $"{backend[..colon]}:{Path.GetFullPath(backend[(colon + 1)..])}"
+            : throw new CliException(ErrorCode.BadArgument, $"'{backend}' names no path", "write file:/path/to/disk.img");
     }
 }

@@ -24,6 +24,12 @@ internal static class Body
                 throw Bad($"unknown member '{member.Name}'", $"there are {string.Join(", ", type.Properties.Select(p => p.Name))}");
         }
 
+        foreach (var member in root.EnumerateObject())
+        {
+            if (member.Value.ValueKind == JsonValueKind.Array && member.Value.EnumerateArray().Any(e => e.ValueKind == JsonValueKind.Null))
+                throw Bad($"'{member.Name}' holds a null");
+        }
+
         try
         {
             return root.Deserialize(type)!;

@@ -76,10 +76,7 @@ internal sealed record VolumePlan(
         ImageFile.RefuseUnusable(path, readOnly);
         try
         {
-            using var file = new FileStream(
-                path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            // Of a device only its end says how long it is.
-            var length = file.Seek(0, SeekOrigin.End);
+            var length = ImageFile.Length(path, readOnly);
             return length > 0
                 ? length
                 : throw new LedgerException(

@@ -35,6 +35,10 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
     /// <summary>Soon enough for a person who watches, seldom enough for PostgreSQL not to notice.</summary>
     private static readonly TimeSpan _followPause = TimeSpan.FromMilliseconds(250);
 
+    private static readonly HashSet<string> _types = typeof(IVolumeEvent).Assembly.GetTypes()
+        .Where(t => t.IsClass && !t.IsAbstract && t.IsAssignableTo(typeof(IVolumeEvent))).Select(t => t.Name)
+        .ToHashSet(StringComparer.OrdinalIgnoreCase);
+
     /// <summary>What changed after one point, up to and including another.</summary>
     public async Task<ChangedAnswer> ChangedAsync(
         string volume, string from, string? to, long? granularity, string? format, CancellationToken cancellation)
@@ -75,8 +79,10 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
     }
 
     /// <summary>The events of a volume, newest last.</summary>
+    /// <exception cref="LedgerException">The filter, or a point, cannot be.</exception>
     public async Task<HistoryPage> HistoryAsync(string volume, HistoryFilter filter, CancellationToken cancellation)
     {
+        Refuse(filter);
         var state = await points.CurrentAsync(volume, cancellation);
         var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation)).At.Event;
         var (from, to) = filter.From is null
@@ -132,6 +138,17 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
             bits.DirtyBytes, bits.Sha256(), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
+    private static void Refuse(HistoryFilter filter)
+    {
+        if (filter.Offset is < 0)
+            throw new LedgerException(ErrorCode.BadArgument, $"{filter.Offset} is no offset", "take 0 or more");
+        if (filter.Length is <= 0)
+            throw new LedgerException(ErrorCode.BadArgument, $"{filter.Length} is no length", "take 1 or more");
+        if (filter.Types.FirstOrDefault(t => !_types.Contains(t)) is { } unknown)
+            throw new LedgerException(
+                ErrorCode.BadArgument, $"'{unknown}' is no type of event", $"there are {string.Join(", ", _types.Order(StringComparer.Ordinal))}");
+    }
+
     private static bool Passes(IEvent e, HistoryFilter filter)
     {
         if (filter.Types.Count > 0 && !filter.Types.Contains(e.Data.GetType().Name, StringComparer.OrdinalIgnoreCase))
@@ -141,7 +158,7 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
         if (e.Data is not WritesRecorded writes)
             return e.Data is TrackingLost;
         var start = filter.Offset ?? 0;
-        var end = filter.Length is { } length ? start + length : long.MaxValue;
+        var end = filter.Length is { } length && length < long.MaxValue - start ? start + length : long.MaxValue;
         foreach (var write in writes.Packed)
             if (write.Offset < end && write.End > start)
                 return true;

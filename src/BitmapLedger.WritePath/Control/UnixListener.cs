@@ -19,11 +19,13 @@ public static class UnixListener
         if (Encoding.UTF8.GetByteCount(path) > PathBytesMax)
             throw new BackendException(
                 "bad-argument", $"Socket path '{path}' is longer than {PathBytesMax} bytes; take a shorter data directory");
+        // Bound under another name and moved: nobody can connect before the mode is right.
+        var next = Encoding.UTF8.GetByteCount(path) < PathBytesMax ? path + "~" : path;
+        RefuseInUse(path);
+        RefuseInUse(next);
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            // Bound under another name and moved: nobody can connect before the mode is right.
-            var next = path.Length + 1 <= PathBytesMax ? path + "~" : path;
             File.Delete(next);
             socket.Bind(new UnixDomainSocketEndPoint(next));
             File.SetUnixFileMode(next, UnixFileMode.UserRead | UnixFileMode.UserWrite);
@@ -35,6 +37,47 @@ public static class UnixListener
         {
             socket.Dispose();
             throw new BackendException("failed", $"Cannot listen on '{path}': {failure.Message}");
+        }
+    }
+
+    /// <summary>Only a socket that nobody answers any more may be replaced; an image of that name would be gone.</summary>
+    private static void RefuseInUse(string path)
+    {
+        if (!Path.Exists(path))
+            return;
+        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(new UnixDomainSocketEndPoint(path));
+        }
+        catch (SocketException refusal) when (refusal.SocketErrorCode == SocketError.ConnectionRefused && IsSocket(path))
+        {
+            return;
+        }
+        catch (SocketException)
+        {
+            throw new BackendException("failed", $"Cannot listen on '{path}': what is there is no socket that may be replaced; name another path");
+        }
+
+        throw new BackendException("failed", $"Cannot listen on '{path}': another process listens there; name another path");
+    }
+
+    /// <summary>The kernel refuses connections to a file in the same words; but a socket cannot be opened.</summary>
+    private static bool IsSocket(string path)
+    {
+        try
+        {
+            // For both: a pipe would wait for a writer.
+            File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete).Dispose();
+            return false;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return false;
         }
     }
 }
