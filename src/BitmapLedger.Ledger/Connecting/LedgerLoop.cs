@@ -111,12 +111,12 @@ public sealed partial class LedgerLoop(
         try
         {
             using (await lanes.TakeAsync([volumeId], cancellation))
-                if (!shipper.IsRipe(volumeId, clock.GetUtcNow()))
+                if (!shipper.IsRipe(volumeId))
                     return false;
             await watch.WithAsync(async away =>
             {
                 using var _ = await lanes.TakeAsync([volumeId], away);
-                more = await shipper.ShipRipeAsync(volumeId, clock.GetUtcNow(), away);
+                more = await shipper.ShipRipeAsync(volumeId, away);
             }, cancellation);
             if (_complaints.Remove(volumeId))
                 ShippingGoesOn(volumeId);

@@ -14,7 +14,8 @@ namespace BitmapLedger.Ledger.Shipping;
 /// <param name="streams">Appends.</param>
 /// <param name="agent">Is told what is safe.</param>
 /// <param name="settings">Where the journals are.</param>
-public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings settings)
+/// <param name="clock">Measures how long a write waits.</param>
+public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings settings, TimeProvider clock)
 {
     private const int BlockGood = 4096;
 
@@ -39,23 +40,22 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
 
     /// <summary>Whether something is worth a block, or it is not known: looks at the journal only.</summary>
     /// <exception cref="CorruptionException">The journal is damaged; said once.</exception>
-    public bool IsRipe(Guid volumeId, DateTimeOffset now)
+    public bool IsRipe(Guid volumeId)
     {
         if (!_volumes.TryGetValue(volumeId, out var volume))
             return true;
-        return volume.TryFill() && IsRipe(volume, now);
+        return volume.TryFill() && IsRipe(volume);
     }
 
-    /// <summary>Ships what is worth a block: 4,096 writes, or what is a second old; and what stands behind it.</summary>
+    /// <summary>Ships what is worth a block: 4,096 writes, or what has waited for a second; and what stands behind it.</summary>
     /// <param name="volumeId">The volume.</param>
-    /// <param name="now">The wall clock.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <returns>Whether there may be more at once; false for a journal whose damage was thrown before.</returns>
     /// <exception cref="CorruptionException">The journal is damaged.</exception>
-    public async Task<bool> ShipRipeAsync(Guid volumeId, DateTimeOffset now, CancellationToken cancellation)
+    public async Task<bool> ShipRipeAsync(Guid volumeId, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        if (!volume.TryFill() || !IsRipe(volume, now))
+        if (!volume.TryFill() || !IsRipe(volume))
             return false;
         var more = await ShipAsync(volumeId, volume, long.MaxValue, ShipmentsMax, cancellation);
         await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
@@ -86,15 +86,14 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             volume.Dispose();
     }
 
-    private static bool IsRipe(ShippingVolume volume, DateTimeOffset now) => volume.Waiting >= BlockGood
-        || (volume.Waiting > 0 && now - volume.WaitsSince >= _ageMax);
+    private static bool IsRipe(ShippingVolume volume) => volume.Waiting >= BlockGood || volume.Waits >= _ageMax;
 
     private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
     {
         if (_volumes.TryGetValue(volumeId, out var open))
             return open;
         var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState();
-        return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn);
+        return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn, clock);
     }
 
     /// <summary>Appends one shipment after the other; while one is committed the next is read and packed.</summary>

@@ -14,7 +14,8 @@ namespace BitmapLedger.Ledger.Shipping;
 internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, long LastLsn, bool IsFull);
 
 /// <summary>Where shipping of a volume stands. Used inside the volume's lane only.</summary>
-internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, long lastLsn) : IDisposable
+internal sealed class ShippingVolume(
+    string journal, Guid id, long lastEvent, long lastLsn, TimeProvider clock) : IDisposable
 {
     /// <summary>Writes of the largest block; larger ones gain nothing (reference: 8 to 16 thousand).</summary>
     public const int BlockMax = 16_384;
@@ -25,6 +26,7 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
     private readonly SingleWrite[] _writes = new SingleWrite[BlockMax];
     private readonly JournalReader _reader = new(journal, id);
     private bool _damaged;
+    private long _waitsSince;
 
     /// <summary>Last LSN that is in a shipment, or in the stream.</summary>
     private long _takenLsn = lastLsn;
@@ -38,12 +40,15 @@ internal sealed class ShippingVolume(string journal, Guid id, long lastEvent, lo
     /// <summary>Writes read from the journal and in no shipment yet.</summary>
     public int Waiting { get; private set; }
 
-    /// <summary>Time of the first write that waits.</summary>
-    public DateTimeOffset WaitsSince => Timestamps.FromMicroseconds(_writes[0].TimeMicroseconds);
+    /// <summary>How long the first write that waits has been seen. Not how old it is: the wall clock may have jumped
+    /// since.</summary>
+    public TimeSpan Waits => Waiting == 0 ? TimeSpan.Zero : clock.GetElapsedTime(_waitsSince);
 
     /// <summary>Reads on; what waits already stays.</summary>
     public void Fill()
     {
+        if (Waiting == 0)
+            _waitsSince = clock.GetTimestamp();
         var after = Waiting > 0 ? _writes[Waiting - 1].Lsn : _takenLsn;
         Waiting += _reader.Read(after, _writes.AsSpan(Waiting));
     }

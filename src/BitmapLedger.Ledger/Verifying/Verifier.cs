@@ -17,7 +17,7 @@ namespace BitmapLedger.Ledger.Verifying;
 /// <summary>Proves that live, projected and replayed bits are the same, and that stream and journals are
 /// whole.</summary>
 public sealed class Verifier(
-    VolumeStreams streams, Lanes lanes, IAgent agent, Shipper shipper, EventReader reader, PointResolver points, BitmapBits rows,
+    VolumeStreams streams, SettledLanes lanes, IAgent agent, Shipper shipper, EventReader reader, PointResolver points, BitmapBits rows,
     LedgerSettings settings, TimeProvider clock)
 {
     /// <summary>Compares the bits of every bitmap at a point; the Agent's too when the point is now.</summary>
