@@ -65,11 +65,10 @@ public sealed class PointResolver(
     private async Task<Position> ResolveAsync(
         Point point, string text, VolumeState state, CancellationToken cancellation)
     {
-        var now = clock.GetUtcNow();
         switch (point)
         {
             case Point.Now:
-                return new(state.Event, state.LastLsn, now);
+                return new(state.Event, state.LastLsn, await LatestAsync(state, cancellation));
             case Point.Start:
                 return new(1, 0, state.Created);
             case Point.AtEvent { Number: var number }:
@@ -88,15 +87,25 @@ public sealed class PointResolver(
             case Point.AtSlice { Bitmap: var bitmap, Number: var slice }:
                 throw new LedgerException(ErrorCode.NotFound, $"Slice {slice} of bitmap '{bitmap}' not found");
             case Point.AtInstant { Time: var time }:
+                var now = await LatestAsync(state, cancellation);
                 return time <= now
                     ? await AtInstantAsync(time, text, state, cancellation)
                     : throw Future(text, $"it is {Timestamps.Show(now)}");
             case Point.Ago { Span: var span }:
-                var then = span < now - DateTimeOffset.UnixEpoch ? now - span : DateTimeOffset.UnixEpoch;
+                var latest = await LatestAsync(state, cancellation);
+                var then = span < latest - DateTimeOffset.UnixEpoch ? latest - span : DateTimeOffset.UnixEpoch;
                 return await AtInstantAsync(then, text, state, cancellation);
             default:
                 throw new LedgerException(ErrorCode.BadPoint, $"'{text}' is no point in time");
         }
+    }
+
+    /// <summary>The later of the wall clock and what is recorded: the clock may have been set back since.</summary>
+    private async Task<DateTimeOffset> LatestAsync(VolumeState state, CancellationToken cancellation)
+    {
+        var wall = clock.GetUtcNow();
+        var recorded = (await reader.OneAsync(state.Id, state.Event, cancellation))!.Timestamp;
+        return recorded > wall ? recorded : wall;
     }
 
     private async Task<Position> AtLsnAsync(long lsn, VolumeState state, CancellationToken cancellation)
