@@ -24,12 +24,13 @@ try
     Directory.CreateDirectory(run);
     using var alone = AgentLock.Take(Path.Combine(run, "agent.lock"));
     PidFile.Write(Path.Combine(run, "agent.pid"));
-    using var volumes = new VolumeSet(options.DataDirectory, TimeProvider.System);
+    using var volumes = new VolumeSet(options.DataDirectory, TimeProvider.System) { JournalQuota = options.JournalQuota };
     volumes.Recover(log.Line);
     var server = new NbdServer(volumes, log);
     volumes.DropConnections = server.Drop;
     server.Listen(options.Listeners, options.DefaultListener);
     using var control = new ControlServer(Path.Combine(run, "control.sock"), volumes, log.Line);
+    using var quotas = new QuotaWatch(volumes, log.Line);
     var serving = $"serving {volumes.List().Count} volumes on {string.Join(' ', volumes.Listeners)}";
     log.Line(serving);
     ServiceNotice.Ready(serving);

@@ -13,7 +13,7 @@ namespace BitmapLedger.Journal;
 /// <para><b>Failure.</b> When the disk refuses a batch, its LSNs and slots are passed over: what did get stored are
 /// requests that a client sent and nobody answered, and the rest is a hole.</para>
 /// </remarks>
-public sealed class JournalWriter : IDisposable
+public sealed partial class JournalWriter : IDisposable
 {
     /// <summary>Slots encoded at once; larger batches are written in pieces.</summary>
     private const int SlotsPerWrite = 1024;
@@ -155,6 +155,7 @@ public sealed class JournalWriter : IDisposable
     {
         lock (_lock)
         {
+            Shipped(lsn);
             if (_chain.Release(lsn))
                 _spaceFreed.Set();
         }

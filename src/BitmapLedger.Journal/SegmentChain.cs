@@ -11,7 +11,7 @@ internal sealed class SegmentChain : IDisposable
     private readonly Func<long, SegmentHeader> _header;
     private readonly Queue<SegmentHeader> _older = new();
     private readonly int _slotsPerSegment;
-    private readonly long _slotsMax;
+    private long _slotsMax;
     private Segment _current;
     private SegmentHeader _currentHeader;
     private SegmentPreparation? _next;
@@ -23,7 +23,7 @@ internal sealed class SegmentChain : IDisposable
         _options = options;
         _header = header;
         _slotsPerSegment = (options.SegmentBytes - SegmentHeader.Size) / JournalSlot.Size;
-        _slotsMax = Math.Max(2, options.QuotaBytes / options.SegmentBytes) * _slotsPerSegment;
+        SetQuota(options.QuotaBytes);
         foreach (var segment in found.Segments.SkipLast(1))
             _older.Enqueue(segment);
         if (found.Segments.Count > 0)
@@ -50,17 +50,43 @@ internal sealed class SegmentChain : IDisposable
 
     public long OldestLsn => (_older.TryPeek(out var oldest) ? oldest : _currentHeader).LastLsn + 1;
 
+    public long UsedBytes => ((long)_older.Count * _slotsPerSegment * JournalSlot.Size) + _position - SegmentHeader.Size;
+
+    public long QuotaBytes => _slotsMax * JournalSlot.Size;
+
+    /// <summary>Whether a reservation was refused and nothing has been freed since.</summary>
+    public bool IsFull { get; private set; }
+
     public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
 
     /// <summary>Sets slots aside within the quota; a rollover may waste a slot, which each reservation allows
     /// for.</summary>
     public bool TryReserve(int slots)
     {
-        var used = (long)_older.Count * _slotsPerSegment + (_position - SegmentHeader.Size) / JournalSlot.Size;
-        if (used + _reserved + slots > _slotsMax)
+        if (UsedBytes / JournalSlot.Size + _reserved + slots > _slotsMax)
+        {
+            IsFull = true;
             return false;
+        }
+
         _reserved += slots;
         return true;
+    }
+
+    /// <summary>Whole segments, two at the least.</summary>
+    public void SetQuota(long bytes)
+    {
+        _slotsMax = Math.Max(2, bytes / _options.SegmentBytes) * _slotsPerSegment;
+        IsFull = false;
+    }
+
+    /// <summary>Time at which the segment of an LSN was begun, microseconds since the Unix epoch.</summary>
+    public long SegmentTime(long lsn)
+    {
+        var time = (_older.TryPeek(out var first) ? first : _currentHeader).TimeMicroseconds;
+        foreach (var header in _older.Append(_currentHeader).TakeWhile(h => h.LastLsn < lsn))
+            time = header.TimeMicroseconds;
+        return time;
     }
 
     public void Unreserve(int slots) => _reserved -= slots;

@@ -70,6 +70,7 @@ static WebApplication Build(ServerOptions options)
     builder.Host.UseWolverine(Configure);
     builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes, options.OwnCluster));
     builder.Services.AddScoped<VolumeEndpoints.Sender>();
+    builder.Services.AddSingleton<MetricsPage>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
     builder.Services.ConfigureHttpJsonOptions(o =>
@@ -90,6 +91,7 @@ static WebApplication Build(ServerOptions options)
     app.MapVolumes();
     app.MapQueries();
     app.MapOperations();
+    MetricsPage.Map(app);
     return app;
 }
 

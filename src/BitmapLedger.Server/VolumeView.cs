@@ -38,7 +38,7 @@ internal static class VolumeView
                 state.Name, welcome?.Listeners), StateOf(state, status, welcome),
             state.Durability, state.WhenFull, state.ReadOnly, new(
                 last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
-            status?.LongestRotationMicroseconds ?? 0,
+            status?.Rotations.LongestMicroseconds ?? 0,
             [.. state.Bitmaps.Select(b => new BitmapSummary(
                 b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
             Queries.Show(state.Checkpoints));

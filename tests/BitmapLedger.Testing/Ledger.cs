@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using System.Text.Json;
 
 namespace BitmapLedger.Testing;
@@ -82,6 +83,22 @@ public sealed class Ledger : IAsyncDisposable
         var result = Bml([.. arguments, "--json"]).Expect();
         using var document = JsonDocument.Parse(result.Output);
         return document.RootElement.Clone();
+    }
+
+    /// <summary>GET over the server's unix socket.</summary>
+    public async Task<string> GetAsync(string path)
+    {
+        using var http = new HttpClient(new SocketsHttpHandler
+        {
+            ConnectCallback = async (_, cancellation) =>
+            {
+                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                await socket.ConnectAsync(
+                    new UnixDomainSocketEndPoint(Path.Combine(DataDirectory, "run", "api.sock")), cancellation);
+                return new NetworkStream(socket, ownsSocket: true);
+            },
+        });
+        return await http.GetStringAsync(new Uri("http://bml/" + path));
     }
 
     /// <summary>Waits until a volume can be verified: the supervisor brings back what died, and until then commands

@@ -9,6 +9,9 @@ namespace BitmapLedger.Cli.Serving;
 /// <summary><c>bml serve</c>.</summary>
 internal static class ServeVerb
 {
+    /// <summary>Two segments: one that is written while the other is shipped.</summary>
+    private const long QuotaLeast = 32L << 20;
+
     public static Command Build(GlobalOptions global)
     {
         var volumes = new Option<string[]>("--volume") { Description = "NAME=BACKEND, e.g. disk=file:/path; added if it is not there" };
@@ -19,7 +22,7 @@ internal static class ServeVerb
             DefaultValueFactory = _ => Environment.GetEnvironmentVariable("BITMAPLEDGER_HTTP") is { Length: > 0 } address ? address : "127.0.0.1:8440",
         };
         var database = Arguments.Text("--database", "Connection string of a PostgreSQL (default: a cluster of its own)");
-        var quota = Arguments.Text("--journal-quota", "Most bytes of a volume's journal (default 4G)");
+        var quota = Arguments.Text("--journal-quota", "Most bytes of each volume's journal, at least 32M (default 4G)");
         var external = Arguments.Flag("--external-agent", "The agent is somebody else's, e.g. systemd's: it is not started and not ended");
         var verb = new Command(
             "serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota, external };
@@ -28,10 +31,15 @@ internal static class ServeVerb
             new(
                 [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(http)!,
                 parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE") is { Length: > 0 } d ? d : null),
-                Arguments.Size(parsed.GetValue(quota)), parsed.GetValue(external)),
+                Quota(parsed.GetValue(quota)), parsed.GetValue(external)),
             cancellation));
         return verb;
     }
+
+    private static long? Quota(string? text) => Arguments.Size(text) is not ({ } bytes and < QuotaLeast)
+        ? Arguments.Size(text)
+        : throw new CliException(
+            ErrorCode.BadArgument, $"A journal quota of {bytes} bytes is less than two segments", $"take {QuotaLeast >> 20}M or more");
 
     private static (string Name, string Backend) Volume(string text) => text.IndexOf('=') is var at and > 0
         ? (text[..at], text[(at + 1)..])

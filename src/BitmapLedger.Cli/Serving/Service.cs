@@ -100,8 +100,12 @@ internal sealed class Service(Session session, ServeOptions options)
         var listeners = _ready?.Nbd ?? options.Nbd;
         _agent = ChildProcess.Start(
             "agent", session.Directory, Programs.Agent,
-            ["--data-dir", session.Directory.Path, .. listeners.SelectMany(u => new[] { "--nbd", u })]);
+            ["--data-dir", session.Directory.Path, .. Quota(), .. listeners.SelectMany(u => new[] { "--nbd", u })]);
     }
+
+    private string[] Quota() => options.JournalQuota is { } bytes
+        ? ["--journal-quota", bytes.ToString(CultureInfo.InvariantCulture)]
+        : [];
 
     private async Task StartServerAsync(CancellationToken cancellation)
     {
@@ -121,8 +125,7 @@ internal sealed class Service(Session session, ServeOptions options)
         ];
         if (_cluster is not null)
             arguments.Add("--own-cluster");
-        if (options.JournalQuota is { } quota)
-            arguments.AddRange(["--journal-quota", quota.ToString(CultureInfo.InvariantCulture)]);
+        arguments.AddRange(Quota());
         _server = ChildProcess.Start("server", session.Directory, Programs.Server, arguments);
     }
 

@@ -53,7 +53,8 @@ public sealed record ClosedVolume(Guid Id, string Code, string Why);
 /// are offered.</param>
 /// <param name="JournalBytes">Bytes that its journal takes on disk.</param>
 /// <param name="Connections">Clients connected now.</param>
-/// <param name="LongestRotationMicroseconds">Longest time that a rotation kept the gate closed.</param>
+/// <param name="Use">How much of the journal's quota is used, and by what.</param>
+/// <param name="Rotations">How long rotations kept writers out.</param>
 /// <param name="Lost">Why writes may have gone unrecorded since the ledger last heard, or null.</param>
 public sealed record VolumeStatus(
     Guid Id,
@@ -67,8 +68,27 @@ public sealed record VolumeStatus(
     bool Complete,
     long JournalBytes,
     int Connections,
-    long LongestRotationMicroseconds,
+    QuotaUse Use,
+    RotationStalls Rotations,
     string? Lost);
+
+/// <summary>What a journal holds that the ledger has not got.</summary>
+/// <param name="UsedBytes">Bytes of records that are not freed yet; they are freed by whole segments.</param>
+/// <param name="QuotaBytes">Most that they may take.</param>
+/// <param name="WhenFull">What writes do at the quota: <c>stall</c> or <c>fail</c>.</param>
+/// <param name="IsFull">Whether writes are held or refused now.</param>
+/// <param name="ShippedLsn">Last LSN that the ledger said it has.</param>
+/// <param name="WaitingSinceMicroseconds">Not after the oldest write that the ledger has not got, microseconds since the
+/// Unix epoch; 0 when it has all.</param>
+public sealed record QuotaUse(
+    long UsedBytes, long QuotaBytes, string WhenFull, bool IsFull, long ShippedLsn, long WaitingSinceMicroseconds);
+
+/// <summary>How long rotations kept the gate closed since the Agent started, in microseconds.</summary>
+/// <param name="Count">Rotations.</param>
+/// <param name="MedianMicroseconds">Half of them took no longer.</param>
+/// <param name="P99Microseconds">Nor did 99 of 100 take longer than this.</param>
+/// <param name="LongestMicroseconds">The longest.</param>
+public sealed record RotationStalls(long Count, long MedianMicroseconds, long P99Microseconds, long LongestMicroseconds);
 
 /// <summary>Answer to <see cref="Rotate"/>, in the order asked.</summary>
 /// <param name="Fences">One for each volume.</param>

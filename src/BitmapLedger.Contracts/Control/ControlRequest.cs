@@ -12,6 +12,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Settle), "settle")]
 [JsonDerivedType(typeof(Digest), "digest")]
 [JsonDerivedType(typeof(Release), "release")]
+[JsonDerivedType(typeof(SetQuota), "set-quota")]
 [JsonDerivedType(typeof(SetJournalAside), "set-journal-aside")]
 [JsonDerivedType(typeof(Status), "status")]
 public abstract record ControlRequest;
@@ -90,6 +91,11 @@ public sealed record Release(Guid Id, long Lsn) : ControlRequest;
 /// </summary>
 /// <param name="Id">Volume id.</param>
 public sealed record SetJournalAside(Guid Id) : ControlRequest;
+
+/// <summary>Another quota for the journal of a volume, from now on and after a restart of the Agent.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Bytes">Most bytes.</param>
+public sealed record SetQuota(Guid Id, long Bytes) : ControlRequest;
 
 /// <summary>Asks how all volumes are.</summary>
 public sealed record Status : ControlRequest;

@@ -106,6 +106,9 @@ public sealed partial class Reconciler(
             status = (await agent.StatusAsync(cancellation)).Volumes.Single(v => v.Id == id);
         }
 
+        // What was decided while the Agent ran without us: it knows neither the quota of this start nor what is shipped.
+        await agent.AskAsync(new SetQuota(id, settings.JournalQuotaBytes), cancellation);
+        await agent.AskAsync(new Release(id, state.LastLsn), cancellation);
         List<VolumeCommand> commands = [];
         if (status.Lost is { } why)
             commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, why));

@@ -35,6 +35,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
     /// <summary>NBD URIs that the Agent listens on.</summary>
     public IReadOnlyList<string> Listeners { get; set; } = [];
 
+    /// <summary>Quota of every journal that <see cref="Recover"/> opens; null leaves each its own.</summary>
+    public long? JournalQuota { get; init; }
+
     /// <summary>Opens and offers what was offered before this process started.</summary>
     /// <param name="complain">Called for each volume that cannot be opened; the others go on.</param>
     public void Recover(Action<string> complain)
@@ -43,7 +46,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
         {
             try
             {
-                Open(spec).Published = true;
+                Open(JournalQuota is { } bytes ? spec with { JournalQuota = bytes } : spec).Published = true;
             }
             catch (Exception failure) when (failure is BitmapLedgerException or IOException)
             {
@@ -52,6 +55,16 @@ public sealed class VolumeSet : IExportSource, IDisposable
         }
 
         _exports = Published();
+    }
+
+    /// <summary>The volumes that are open now.</summary>
+    internal IReadOnlyList<TrackedVolume> Opened
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _volumes.Values];
+        }
     }
 
     /// <inheritdoc />
@@ -76,6 +89,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
+                    SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
                     _ => new Failed("unsupported", $"unknown request {request.GetType().Name}"),
                 };
@@ -173,10 +187,18 @@ public sealed class VolumeSet : IExportSource, IDisposable
         Directory.Move(journal, $"{journal}.damaged-{number}");
     }
 
+    private void SetQuotaOf(SetQuota request)
+    {
+        Find(request.Id).SetQuota(request.Bytes);
+        WriteFile();
+    }
+
+    private void WriteFile() => _file.Write(_volumes.Values.Where(v => v.Published).Select(v => v.Spec));
+
     private void Publish(Guid id)
     {
         Find(id).Published = true;
-        _file.Write(_volumes.Values.Where(v => v.Published).Select(v => v.Spec));
+        WriteFile();
         _exports = Published();
     }
 
@@ -186,7 +208,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
         if (_volumes.Remove(request.Id, out var volume))
         {
             _exports = Published();
-            _file.Write(_volumes.Values.Where(v => v.Published).Select(v => v.Spec));
+            WriteFile();
             volume.Journal.StopReserving();
             DropConnections(request.Id);
             volume.Dispose();

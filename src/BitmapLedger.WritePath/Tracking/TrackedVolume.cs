@@ -14,7 +14,7 @@ public sealed class TrackedVolume : IDisposable
 
     private readonly TimeProvider _clock;
     private long _closedAt;
-    private long _longestTicks;
+    private readonly StallHistogram _stalls = new();
     private int _connections;
 
     private TrackedVolume(VolumeSpec spec, RawFileBackend backend, JournalWriter journal, TimeProvider clock)
@@ -27,7 +27,7 @@ public sealed class TrackedVolume : IDisposable
     }
 
     /// <summary>What the volume was opened with.</summary>
-    public VolumeSpec Spec { get; }
+    public VolumeSpec Spec { get; private set; }
 
     /// <summary>Whether clients may connect.</summary>
     public bool Published { get; internal set; }
@@ -119,14 +119,33 @@ public sealed class TrackedVolume : IDisposable
     public void OpenGate()
     {
         Gate.Open();
-        _longestTicks = Math.Max(_longestTicks, _clock.GetTimestamp() - _closedAt);
+        _stalls.Record((long)_clock.GetElapsedTime(_closedAt).TotalMicroseconds);
     }
 
     /// <summary>How the volume is.</summary>
     public VolumeStatus Status() => new(
         Spec.Id, Spec.Name, Spec.Size, Published, Journal.LastLsn, Journal.OldestLsn, Journal.LastFence,
         Journal.NowMicroseconds(), Bitmaps.Complete, Journal.BytesOnDisk, Connections,
-        (long)_clock.GetElapsedTime(0, _longestTicks).TotalMicroseconds, Journal.Lost);
+        ShowUse(), new(
+            _stalls.Count, _stalls.QuantileMicroseconds(0.5), _stalls.QuantileMicroseconds(0.99), _stalls.LongestMicroseconds),
+        Journal.Lost);
+
+    /// <summary>How much of its journal's quota is used.</summary>
+    internal JournalUse Use => Journal.Use;
+
+    /// <summary>Another quota from now on.</summary>
+    internal void SetQuota(long bytes)
+    {
+        Spec = Spec with { JournalQuota = bytes };
+        Journal.SetQuota(bytes);
+    }
+
+    private QuotaUse ShowUse()
+    {
+        var use = Use;
+        return new(
+            use.UsedBytes, use.QuotaBytes, Spec.WhenFull, use.IsFull, use.ShippedLsn, use.WaitingSinceMicroseconds);
+    }
 
     /// <summary>Closes all of it in order. No connection uses it any more.</summary>
     public void Dispose()
