@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
@@ -73,7 +74,7 @@ internal sealed class CommandLine
             var parsed = Parse(arguments);
             if (parsed.Errors.Count > 0)
                 return Fault(ErrorCode.BadArgument, string.Join("; ", parsed.Errors.Select(e => e.Message)), Suggestion.For(parsed));
-            return (await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }), null, default);
+            return (await InvokeAsync(parsed), null, default);
         }
         catch (CliException failure)
         {
@@ -94,6 +95,23 @@ internal sealed class CommandLine
         catch (Exception failure)
         {
             return Fault(ErrorCode.Bug, failure.ToString(), "this is a bug; please report it");
+        }
+    }
+
+    /// <summary>The library's own handling of signals gives a verb two seconds; <c>serve</c> ends when everything has.</summary>
+    private static async Task<int> InvokeAsync(ParseResult parsed)
+    {
+        // Not disposed: a signal may be on its way to it on a thread of its own when the verb is done.
+        var interrupted = new CancellationTokenSource();
+        using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
+        using var onInt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt);
+        return await parsed.InvokeAsync(
+            new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupted.Token);
+
+        void Interrupt(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            interrupted.Cancel();
         }
     }
 

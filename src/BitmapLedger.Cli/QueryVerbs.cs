@@ -3,6 +3,7 @@ using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Cli;
 
@@ -110,12 +111,21 @@ internal static class QueryVerbs
         return verb;
     }
 
-    /// <summary>Two options, or both points in one word.</summary>
+    /// <summary>Two options, or both points in one word. A bitmap's name may hold dots too, so every pair of them is tried.</summary>
     internal static (string From, string? To) Range(string from, string? to)
     {
-        if (to is null && from.IndexOf("..", StringComparison.Ordinal) is var dots and > 0)
-            (from, to) = (from[..dots], from[(dots + 2)..]);
-        return (Arguments.PointText(from)!, Arguments.PointText(to));
+        var first = from.IndexOf("..", StringComparison.Ordinal);
+        if (to is not null || first <= 0)
+            return (Arguments.PointText(from)!, Arguments.PointText(to));
+        for (var dots = first; dots > 0; dots = from.IndexOf("..", dots + 1, StringComparison.Ordinal))
+        {
+            if (Point.TryParse(from[..dots], out _) is not null && Point.TryParse(from[(dots + 2)..], out _) is not null)
+                return (from[..dots], from[(dots + 2)..]);
+        }
+
+        return Point.TryParse(from, out _) is not null
+            ? (from, to)
+            : (Arguments.PointText(from[..first])!, Arguments.PointText(from[(first + 2)..]));
     }
 
     private static void RefuseMap(bool asMap, string? format)

@@ -32,13 +32,14 @@ public sealed class GrammarTests
     [InlineData("verify")]
     [InlineData("verify v --at event:1")]
     [InlineData("check")]
+    [InlineData("repair v")]
     [InlineData("projection status")]
     [InlineData("projection rebuild")]
     [InlineData("projection rebuild bitmap-bits")]
     [InlineData("db status --database Host=x")]
     [InlineData("db apply")]
     [InlineData("db dump --output x")]
-    [InlineData("version --data-dir /x --json --jsonl --quiet --no-color --progress none")]
+    [InlineData("version --data-dir /x --json --jsonl --quiet --no-color --progress none --command-id x")]
     public void Every_verb_of_the_spec_is_understood(string line) =>
         Assert.Empty(new CommandLine().Parse(line.Split(' ')).Errors);
 
@@ -128,6 +129,8 @@ public sealed class GrammarTests
     [InlineData("lsn:1", "lsn:2", "lsn:1", "lsn:2")]
     [InlineData("checkpoint:a..now", null, "checkpoint:a", "now")]
     [InlineData("-5m", null, "-5m", null)]
+    [InlineData("slice:a..b/4..now", null, "slice:a..b/4", "now")]
+    [InlineData("slice:a..b/4", null, "slice:a..b/4", null)]
     public void A_range_is_two_options_or_one_word(string from, string? to, string first, string? last) =>
         Assert.Equal((first, last), QueryVerbs.Range(from, to));
 

@@ -128,6 +128,22 @@ public sealed class HostileClientTests(ServedVolume served) : IClassFixture<Serv
         Assert.Equal((1UL, 0U), halfWrite.Reply());
     }
 
+    // It takes the agent its whole patience to give these clients up: longer than a command line may take to be interrupted.
+    [Fact]
+    public async Task Serve_ends_in_order_however_long_its_clients_keep_it()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        using var neverReads = new RawNbd(ledger.NbdSocket);
+        neverReads.Go("v");
+        neverReads.Send([.. Enumerable.Range(1, 200).SelectMany(i => RawNbd.Request(0, RawNbd.Read, (ulong)i, 0, 1 << 20))]);
+        int[] parts = [ledger.Pid("agent"), ledger.Pid("server"), ledger.Pid("postgres")];
+
+        Assert.Equal(0, await ledger.StopAsync());
+
+        Assert.All(parts, pid => Assert.False(Posix.IsAlive(pid)));
+    }
+
     [Theory]
     [InlineData("""{"id":1,"request":{"type":"open-volume"}}""")]
     [InlineData("""{"id":1,"request":{"type":"rotate"}}""")]

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Services;
 using BitmapLedger.Hosting;
@@ -49,22 +48,19 @@ internal static class ServeVerb
     {
         session.Directory.Create();
         using var held = DataDirectoryLock.Take(session.Directory);
-        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
-        using var onInt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
         var service = new Service(session, options);
         using var following = new CancellationTokenSource();
         Task[] logs = [];
         try
         {
-            var ready = await service.StartAsync(ending.Token);
+            var ready = await service.StartAsync(cancellation);
             logs = [service.AgentLog.RunAsync(session.Quiet, following.Token), service.ServerLog.RunAsync(session.Quiet, following.Token)];
             session.Out.WriteLine(
                 $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} http={ready.Http} data-dir={session.Directory.Path}");
             ServiceNotice.Ready($"serving {session.Directory.Path}");
-            await service.SuperviseAsync(ending.Token);
+            await service.SuperviseAsync(cancellation);
         }
-        catch (OperationCanceledException) when (ending.IsCancellationRequested)
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
             // Told to end while starting.
         }
@@ -77,11 +73,5 @@ internal static class ServeVerb
         }
 
         return ExitCode.Ok;
-
-        void End(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            ending.Cancel();
-        }
     }
 }
