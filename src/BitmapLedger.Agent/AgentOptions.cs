@@ -1,14 +1,22 @@
 using BitmapLedger.Nbd;
+using BitmapLedger.WritePath.Tracking;
 
 namespace BitmapLedger.Agent;
 
 /// <summary>What the Agent was started with.</summary>
-internal sealed record AgentOptions(string DataDirectory, IReadOnlyList<NbdUri> Listeners, long? JournalQuota)
+internal sealed record AgentOptions(
+    string DataDirectory, IReadOnlyList<NbdUri> Listeners, long? JournalQuota, Machine Machine)
 {
     /// <summary>Where it listens when nobody says where.</summary>
     public NbdUri DefaultListener => new(Host: null, 0, Path.Combine(DataDirectory, "run", "nbd.sock"), "");
 
-    public const string Usage = "usage: bml-agent --data-dir DIR [--nbd URI]... [--journal-quota BYTES]";
+    public const string Usage =
+        """
+        usage: bml-agent --data-dir DIR [--nbd URI]... [--journal-quota BYTES]
+        BITMAPLEDGER_BOOT_ID names the boot of the machine instead of the kernel: another one than last time plays a power loss
+        """;
+
+    private const string BootIdVariable = "BITMAPLEDGER_BOOT_ID";
 
     /// <summary>Null with a fault that says what is wrong.</summary>
     public static AgentOptions? TryParse(string[] arguments, out string fault)
@@ -35,6 +43,9 @@ internal sealed record AgentOptions(string DataDirectory, IReadOnlyList<NbdUri> 
             fault = "--data-dir is missing";
         if (fault.Length > 0)
             return null;
-        return new(dataDirectory!, listeners, quota);
+        var machine = Machine.This();
+        var bootId = Environment.GetEnvironmentVariable(BootIdVariable);
+        return new(
+            dataDirectory!, listeners, quota, bootId is { Length: > 0 } ? machine with { BootId = bootId } : machine);
     }
 }

@@ -24,7 +24,7 @@ try
     Directory.CreateDirectory(run);
     using var alone = AgentLock.Take(Path.Combine(run, "agent.lock"));
     PidFile.Write(Path.Combine(run, "agent.pid"));
-    using var volumes = new VolumeSet(options.DataDirectory, TimeProvider.System) { JournalQuota = options.JournalQuota };
+    using var volumes = new VolumeSet(options.DataDirectory, options.Machine) { JournalQuota = options.JournalQuota };
     volumes.Recover(log.Line);
     var server = new NbdServer(volumes, log);
     volumes.DropConnections = server.Drop;

@@ -101,8 +101,10 @@ internal static class VolumeVerbs
     }
 
     private static (Option<string?> Durability, Option<string?> WhenFull) Policies() =>
-        (Arguments.Text("--durability", "process (power is not built yet)"), Arguments.Text(
-            "--when-full", "stall or fail, when the journal quota is used up"));
+    (
+        Arguments.Text(
+            "--durability", "power (default), or process: faster, and after a power loss all of the volume counts as changed"),
+        Arguments.Text("--when-full", "stall or fail, when the journal quota is used up"));
 
     private static string Absolute(string backend)
     {

@@ -1,3 +1,4 @@
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
 
 namespace BitmapLedger.Domain;
@@ -40,6 +41,34 @@ public sealed record WritesRecorded(PackedWrites Packed) : IVolumeEvent;
 /// <param name="Why">What happened.</param>
 /// <param name="AtLsn">Equal to <paramref name="ToLsn"/>.</param>
 public sealed record TrackingLost(long FromLsn, long ToLsn, string Why, long AtLsn) : ICommandEvent;
+
+/// <summary>
+/// Found after a power loss, or after the disk refused to make data durable: what may have been written without a
+/// record, and
+/// what may have reverted to older data. More than that is possible, less is not.
+/// </summary>
+/// <param name="Extents">Stretches of the volume, ascending.</param>
+/// <param name="AtLsn">LSN it stands after.</param>
+public sealed record WritesRecovered(IReadOnlyList<RecoveredStretch> Extents, long AtLsn) : ICommandEvent
+{
+    /// <summary>Whether any of it lies between two bytes.</summary>
+    /// <param name="offset">First byte.</param>
+    /// <param name="end">The byte behind the last.</param>
+    public bool Touches(long offset, long end) => Extents.Any(e => e.Offset < end && e.Offset + e.Length > offset);
+
+    /// <summary>Marks all of it, clipped to the map.</summary>
+    /// <param name="map">The map.</param>
+    public void Mark(NativeBitmap map)
+    {
+        foreach (var extent in Extents.Where(e => e.Offset < map.VolumeBytes))
+            map.MarkDirty(extent.Offset, Math.Min(extent.Length, map.VolumeBytes - extent.Offset));
+    }
+}
+
+/// <summary>A stretch of a volume.</summary>
+/// <param name="Offset">First byte.</param>
+/// <param name="Length">Bytes.</param>
+public sealed record RecoveredStretch(long Offset, long Length);
 
 /// <summary>A bitmap was added, empty.</summary>
 /// <param name="Name">Its name.</param>

@@ -4,83 +4,153 @@ using BitmapLedger.Bitmaps;
 
 namespace BitmapLedger.Journal;
 
+/// <summary>Why writes may have gone unrecorded; stored, values never change.</summary>
+internal enum LossReason : byte
+{
+    None = 0,
+
+    /// <summary>The machine went down under durability <c>process</c>.</summary>
+    MachineWentDown = 1,
+
+    /// <summary>The data is not the file that was closed.</summary>
+    ChangedWhileClosed = 2,
+
+    /// <summary>The disk refused to make the data, or the journal, durable.</summary>
+    NotDurable = 3,
+}
+
 /// <summary>
-/// Whether the journal was closed in order, and in which boot of the machine it was last open. Durability
-/// <c>process</c>
-/// covers a killed process, whose pages the kernel still has; it does not cover another boot. Layout: FORMAT.md.
+/// Whether the journal was closed in order, in which boot of the machine it was last open, and what is to be told to
+/// the
+/// ledger. Replaced whole and durably. Layout: FORMAT.md.
 /// </summary>
 internal sealed class BootState
 {
     private const uint Magic = 0x5342_4D42; // "BMBS" as it lies on disk
-    private const int Size = 64;
-    private const int ChecksumOffset = Size - sizeof(uint);
+    private const int OldSize = 64;
+    private const int Size = 128;
+    private const byte Version = 2;
+    private const int BootIdBytes = 36;
+    private const int SuspectBit = 1;
+    private const int UnsureBit = 2;
+    private readonly IJournalDisk _disk;
     private readonly string _path;
+    private readonly byte[] _bootId = new byte[BootIdBytes];
 
-    private BootState(string path, bool lost)
+    private BootState(IJournalDisk disk, string directory, string bootId)
     {
-        _path = path;
-        IsLost = lost;
+        _disk = disk;
+        _path = Path.Combine(directory, "boot");
+        _ = Encoding.ASCII.GetBytes(bootId.AsSpan(0, Math.Min(bootId.Length, BootIdBytes)), _bootId);
     }
 
-    /// <summary>True when writes may be missing, until <see cref="Acknowledge"/>.</summary>
-    public bool IsLost { get; private set; }
+    /// <summary>False when nobody ever opened the journal.</summary>
+    public bool Exists { get; private set; }
 
-    /// <summary>Reads what the last run left, and marks the journal as open in this boot.</summary>
-    public static BootState Open(string directory, bool hasSegments)
+    /// <summary>Whether the last run closed the journal, everything durable.</summary>
+    public bool WasClosed { get; private set; }
+
+    /// <summary>Whether the machine is up since the last run.</summary>
+    public bool IsSameBoot { get; private set; }
+
+    /// <summary>Whether the disk refused to make something durable: what is there may revert, as after a power
+    /// loss.</summary>
+    public bool IsSuspect { get; private set; }
+
+    /// <summary>Whether the disk refused something in this boot that nobody wrote again: nothing counts as closed in order
+    /// before the next one.</summary>
+    public bool IsUnsure { get; private set; }
+
+    /// <summary>The data as the last run closed it.</summary>
+    public FileIdentity Identity { get; private set; }
+
+    /// <summary>LSNs go on above this, whatever else is there: after a power loss the ceiling of the run before.</summary>
+    public long FloorLsn { get; private set; }
+
+    /// <summary>Why writes may be missing, until <see cref="Acknowledge"/>.</summary>
+    public LossReason Loss { get; private set; }
+
+    /// <summary>Reads what the last run left; changes nothing.</summary>
+    /// <exception cref="CorruptionException">The file is not what was written.</exception>
+    public static BootState Read(IJournalDisk disk, string directory, string bootId)
     {
-        var path = Path.Combine(directory, "boot");
-        var lost = hasSegments;
-        if (File.Exists(path))
-        {
-            var bytes = File.ReadAllBytes(path);
-            if (bytes.Length != Size || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic
-                || BinaryPrimitives.ReadUInt32LittleEndian(
-                    bytes.AsSpan(ChecksumOffset)) != Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)))
-                throw new CorruptionException(path, 0, "the checksum of the boot state does not match");
-            var closed = bytes[4] != 0;
-            var sameBoot = bytes.AsSpan(8, 36).SequenceEqual(CurrentBoot());
-            lost = bytes[5] != 0 || !(closed || sameBoot);
-        }
-
-        var state = new BootState(path, lost);
-        state.Write(closed: false);
+        var state = new BootState(disk, directory, bootId);
+        if (WholeFile.Read(disk, state._path, Magic) is not { } bytes)
+            return state;
+        state.Exists = true;
+        state.WasClosed = bytes[4] != 0;
+        state.Loss = (LossReason)bytes[5];
+        state.IsSameBoot = bytes.AsSpan(8, BootIdBytes).SequenceEqual(state._bootId);
+        if (bytes.Length < OldSize)
+            return state;
+        state.IsSuspect = (bytes[7] & SuspectBit) != 0;
+        state.IsUnsure = (bytes[7] & UnsureBit) != 0;
+        state.Identity = new(
+            BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(48)),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(56)),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(64)),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(72)));
+        state.FloorLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(80));
         return state;
+    }
+
+    /// <summary>Marks the journal as open in this boot.</summary>
+    /// <param name="loss">Why writes may be missing; what was not told yet stays.</param>
+    /// <param name="floorLsn">LSNs go on above this.</param>
+    /// <param name="isUnsure">What <see cref="IsUnsure"/> says from now on.</param>
+    public void Open(LossReason loss, long floorLsn, bool isUnsure)
+    {
+        FloorLsn = floorLsn;
+        Loss = loss == LossReason.None ? Loss : loss;
+        IsUnsure = isUnsure;
+        IsSuspect = false;
+        Write(closed: false, default);
     }
 
     /// <summary>The ledger has recorded the loss.</summary>
     public void Acknowledge()
     {
-        if (!IsLost)
+        if (Loss == LossReason.None)
             return;
-        IsLost = false;
-        Write(closed: false);
+        var before = Loss;
+        Loss = LossReason.None;
+        try
+        {
+            Write(closed: false, default);
+        }
+        catch
+        {
+            Loss = before;
+            throw;
+        }
     }
 
-    public void Close() => Write(closed: true);
-
-    private static byte[] CurrentBoot()
+    /// <summary>What is on the disk is not what was written; said again at every chance until the disk takes it.</summary>
+    public void Suspect()
     {
-        var id = Encoding.ASCII.GetBytes(File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim());
-        Array.Resize(ref id, 36);
-        return id;
+        if (IsSuspect)
+            return;
+        Write(closed: false, default, suspect: true);
+        IsSuspect = true;
     }
 
-    private void Write(bool closed)
+    /// <summary>Everything is durable and nobody writes any more.</summary>
+    public void Close(in FileIdentity identity) => Write(closed: true, identity);
+
+    private void Write(bool closed, in FileIdentity identity, bool suspect = false)
     {
         var bytes = new byte[Size];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
         bytes[4] = closed ? (byte)1 : (byte)0;
-        bytes[5] = IsLost ? (byte)1 : (byte)0;
-        CurrentBoot().CopyTo(bytes, 8);
-        BinaryPrimitives.WriteUInt32LittleEndian(
-            bytes.AsSpan(ChecksumOffset), Crc32C.Of(bytes.AsSpan(0, ChecksumOffset)));
-        var next = _path + ".next";
-        using (var file = new FileStream(next, FileMode.Create, FileAccess.Write))
-        {
-            file.Write(bytes);
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(next, _path, overwrite: true);
+        bytes[5] = (byte)Loss;
+        bytes[6] = Version;
+        bytes[7] = (byte)((suspect || IsSuspect ? SuspectBit : 0) | (IsUnsure ? UnsureBit : 0));
+        _bootId.CopyTo(bytes, 8);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(48), identity.Device);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(56), identity.Inode);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(64), identity.Size);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(72), identity.ChangedNanoseconds);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(80), FloorLsn);
+        WholeFile.Write(_disk, _path, bytes);
     }
 }

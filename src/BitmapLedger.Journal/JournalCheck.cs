@@ -18,7 +18,7 @@ public sealed record JournalCheck(
         List<SegmentHeader> headers = [];
         try
         {
-            headers = SegmentFiles.Headers(directory, volumeId);
+            headers = SegmentFiles.Headers(PosixDisk.Instance, directory, volumeId);
         }
         catch (CorruptionException found)
         {
@@ -28,13 +28,14 @@ public sealed record JournalCheck(
         var lsn = headers.Count > 0 ? headers[0].LastLsn : 0;
         var oldest = lsn + 1;
         var writes = 0L;
-        foreach (var header in headers)
+        foreach (var (header, limit) in headers.Zip(SegmentFiles.Limits(headers)))
         {
             try
             {
-                lsn = Math.Max(lsn, header.LastLsn);
-                SegmentScan.Read(SegmentFiles.PathOf(
-                    directory, header.Number), header, ref lsn, out _, (r, _) => writes += r.IsWrite ? 1 : 0);
+                lsn = Math.Max(lsn, Math.Min(header.LastLsn, limit));
+                var path = SegmentFiles.PathOf(directory, header.Number);
+                SegmentScan.Read(
+                    PosixDisk.Instance, path, header, limit, ref lsn, (r, _) => writes += r.IsWrite ? 1 : 0);
             }
             catch (CorruptionException found)
             {

@@ -5,6 +5,8 @@ namespace BitmapLedger.Journal;
 /// <summary>A client as the journal knows it. Belongs to one journal and one thread.</summary>
 public sealed class JournalConnection
 {
+    private long _firstInFlight = long.MaxValue;
+
     internal JournalConnection(int number, string name)
     {
         Number = number;
@@ -17,6 +19,13 @@ public sealed class JournalConnection
 
     /// <summary>The number that its writes carry.</summary>
     public int Number { get; }
+
+    /// <summary>LSN of the first write whose data may not have gone out yet; none when there is no such write.</summary>
+    internal long FirstInFlight
+    {
+        get => Volatile.Read(ref _firstInFlight);
+        set => Volatile.Write(ref _firstInFlight, value);
+    }
 
     internal ReadOnlyMemory<byte> Name { get; }
 

@@ -1,7 +1,6 @@
 using System.Text;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
-using Microsoft.Win32.SafeHandles;
 
 namespace BitmapLedger.Journal;
 
@@ -10,15 +9,24 @@ namespace BitmapLedger.Journal;
 /// </summary>
 /// <param name="directory">The journal's directory.</param>
 /// <param name="volumeId">Whose journal it is.</param>
-public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
+/// <param name="disk">Where it is.</param>
+public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk disk) : IDisposable
 {
     private const int ChunkBytes = 1 << 20;
     private readonly byte[] _chunk = new byte[ChunkBytes];
     private readonly Dictionary<int, string> _names = [];
-    private SafeFileHandle? _file;
+    private IJournalFile? _file;
     private SegmentHeader _segment;
     private long _position;
     private long _lastLsn = -1;
+
+    /// <summary>Reads a journal on the machine's file systems.</summary>
+    /// <param name="directory">The journal's directory.</param>
+    /// <param name="volumeId">Whose journal it is.</param>
+    public JournalReader(string directory, Guid volumeId)
+        : this(directory, volumeId, PosixDisk.Instance)
+    {
+    }
 
     /// <summary>Names of the connections, as far as they were met.</summary>
     public IReadOnlyDictionary<int, string> Names => _names;
@@ -26,7 +34,7 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     /// <summary>LSN of the oldest write that can be read; 1 when there is no journal.</summary>
     public long OldestLsn()
     {
-        var headers = SegmentFiles.Headers(directory, volumeId);
+        var headers = SegmentFiles.Headers(disk, directory, volumeId);
         return headers.Count == 0 ? 1 : headers[0].LastLsn + 1;
     }
 
@@ -43,11 +51,11 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         var count = 0;
         while (_file is not null && count < target.Length)
         {
-            var read = RandomAccess.Read(_file, _chunk, _position) / JournalSlot.Size * JournalSlot.Size;
+            var read = _file.Read(_chunk, _position) / JournalSlot.Size * JournalSlot.Size;
             var stopped = Decode(_chunk.AsSpan(0, read), target, ref count);
             if (stopped && !TryPassHole())
                 break;
-            if (!stopped && read == 0 && !TryOpen(_segment.Number + 1))
+            if (!stopped && read == 0 && !(NextInUse() is { } next && TryOpen(next.Number)))
                 break;
         }
 
@@ -62,7 +70,7 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         _file?.Dispose();
         _file = null;
         _lastLsn = afterLsn;
-        var headers = SegmentFiles.Headers(directory, volumeId);
+        var headers = SegmentFiles.Headers(disk, directory, volumeId);
         var start = headers.FindLastIndex(h => h.LastLsn <= afterLsn);
         foreach (var header in headers.Skip(Math.Max(start, 0)))
             if (TryOpen(header.Number))
@@ -72,19 +80,9 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     /// <summary>False when the segment is not there, or not in use yet.</summary>
     private bool TryOpen(long number)
     {
-        SafeFileHandle? file = null;
-        try
-        {
-            file = File.OpenHandle(
-                SegmentFiles.PathOf(
-                    directory, number), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        }
-        catch (FileNotFoundException)
-        {
+        if (disk.TryOpen(SegmentFiles.PathOf(directory, number), writable: false) is not { } file)
             return false;
-        }
-
-        var length = RandomAccess.Read(file, _chunk.AsSpan(0, SegmentHeader.Size), 0);
+        var length = file.Read(_chunk.AsSpan(0, SegmentHeader.Size), 0);
         if (SegmentHeader.TryRead(_chunk.AsSpan(0, length), out _) is not { } header)
         {
             file.Dispose();
@@ -127,16 +125,18 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     /// <returns>False when the journal ends here for now.</returns>
     private bool TryPassHole()
     {
-        var inUse = SegmentInUse(_segment.Number + 1);
+        var following = NextInUse();
         var fault = Fault(_position);
         if (fault == SlotFault.None)
             return true;
-        if (fault == SlotFault.Empty && !inUse)
+        if (fault == SlotFault.Empty && following is null)
             return false;
+        if (following is { Rewrites: true } again && again.LastLsn <= _lastLsn)
+            return TryOpen(following.Value.Number);
 
         var next = NextRecord(_position);
         if (next < 0)
-            return inUse && TryOpen(_segment.Number + 1);
+            return following is not null && TryOpen(following.Value.Number);
         // A record behind it: what was being written at the second look is there at the third.
         fault = Fault(_position);
         if (fault is not (SlotFault.None or SlotFault.Empty))
@@ -150,7 +150,7 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     private SlotFault Fault(long position)
     {
         Span<byte> slot = stackalloc byte[JournalSlot.Size];
-        return RandomAccess.Read(_file!, slot, position) < slot.Length
+        return _file!.Read(slot, position) < slot.Length
             ? SlotFault.Empty
             : JournalSlot.TryRead(slot, _segment.Salt, out _);
     }
@@ -158,8 +158,7 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
     private long NextRecord(long position)
     {
         var salt = _segment.Salt;
-        for (var at = position; RandomAccess.Read(
-            _file!, _chunk, at) is var read && read >= JournalSlot.Size; at += read)
+        for (var at = position; _file!.Read(_chunk, at) is var read && read >= JournalSlot.Size; at += read)
         {
             read = read / JournalSlot.Size * JournalSlot.Size;
             for (var i = 0; i < read; i += JournalSlot.Size)
@@ -170,5 +169,21 @@ public sealed class JournalReader(string directory, Guid volumeId) : IDisposable
         return -1;
     }
 
-    private bool SegmentInUse(long number) => SegmentFiles.Header(directory, volumeId, number) is not null;
+    /// <summary>
+    /// The segment to go on in; numbers of segments that a crash left unused are passed over. What was written again counts
+    /// where it was written last: where it was first, the disk may have forgotten some of it.
+    /// </summary>
+    private SegmentHeader? NextInUse()
+    {
+        SegmentHeader? next = null;
+        foreach (var number in SegmentFiles.Numbers(disk, directory).Where(n => n > _segment.Number))
+        {
+            if (SegmentFiles.Header(disk, directory, volumeId, number) is not { } header)
+                continue;
+            if (next is null || (header.Rewrites && header.LastLsn <= _lastLsn))
+                next = header;
+        }
+
+        return next;
+    }
 }

@@ -10,8 +10,10 @@ namespace BitmapLedger.Journal;
 /// <param name="Kind">What it records.</param>
 /// <param name="Lsn">Of a write its LSN; of a fence or a connection the last LSN before it.</param>
 /// <param name="TimeMicroseconds">Microseconds since the Unix epoch.</param>
-/// <param name="Offset">Of a write its first byte; of a fence its number.</param>
-/// <param name="Length">Of a write its bytes; of a connection the bytes of its name.</param>
+/// <param name="Offset">Of a write its first byte; of a fence its number; of marks the LSN up to which the data was
+/// durable.</param>
+/// <param name="Length">Of a write its bytes; of a connection the bytes of its name; of marks the LSN up to which the
+/// journal was durable.</param>
 /// <param name="Connection">Number of the connection.</param>
 public readonly record struct JournalSlot(
     SlotKind Kind, long Lsn, long TimeMicroseconds, long Offset, long Length, int Connection)
@@ -90,6 +92,7 @@ public readonly record struct JournalSlot(
             Lsn > 0 && Offset >= 0 && Length > 0 && Length <= long.MaxValue - Offset,
         SlotKind.Fence => Offset > 0,
         SlotKind.Connection => Length <= NameBytesMax,
+        SlotKind.Marks => Offset >= 0 && Length >= 0,
         _ => false,
     };
 }

@@ -33,14 +33,17 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
     public IEnumerable<JournalStretch> Read()
     {
         long previous = 0;
-        foreach (var number in SegmentFiles.Numbers(directory))
+        var numbers = SegmentFiles.Numbers(PosixDisk.Instance, directory);
+        var rewrites = numbers.ToDictionary(n => n, RewritesAbove);
+        foreach (var number in numbers)
         {
             var path = SegmentFiles.PathOf(directory, number);
             var bytes = File.ReadAllBytes(path);
             if (previous > 0 && number != previous + 1)
                 Damage(path, 0, $"segment {previous + 1} before it is missing");
-            ReadHeader(path, bytes, number, isFirst: previous == 0);
-            ReadSlots(path, bytes, new SegmentHeader(volumeId, number, 0, 0, 0, 0).Salt);
+            var limit = rewrites.Where(r => r.Key > number).Min(r => r.Value) ?? long.MaxValue;
+            ReadHeader(path, bytes, number, limit, isFirst: previous == 0);
+            ReadSlots(path, bytes, default(SegmentHeader) with { VolumeId = volumeId, Number = number }, limit);
             previous = number;
             foreach (var stretch in TakeFound())
                 yield return stretch;
@@ -54,7 +57,18 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
             yield return stretch;
     }
 
-    private void ReadHeader(string path, byte[] bytes, long number, bool isFirst)
+    /// <summary>LSN above which a segment writes earlier records again; null when it does not.</summary>
+    private long? RewritesAbove(long number)
+    {
+        Span<byte> sector = stackalloc byte[SegmentHeader.Size];
+        using var file = PosixDisk.Instance.TryOpen(SegmentFiles.PathOf(directory, number), writable: false);
+        var length = file?.Read(sector, 0) ?? 0;
+        return SegmentHeader.TryRead(sector[..length], out _) is { Rewrites: true } header && header.VolumeId == volumeId
+            ? header.LastLsn
+            : null;
+    }
+
+    private void ReadHeader(string path, byte[] bytes, long number, long limit, bool isFirst)
     {
         if (SegmentHeader.TryRead(bytes, out var fault) is { } header)
         {
@@ -70,8 +84,8 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
                 OldestLsn = header.LastLsn + 1;
             }
 
-            EndDamage(Math.Max(_lastLsn, header.LastLsn));
-            _lastLsn = Math.Max(_lastLsn, header.LastLsn);
+            EndDamage(Math.Max(_lastLsn, Math.Min(header.LastLsn, limit)));
+            _lastLsn = Math.Max(_lastLsn, Math.Min(header.LastLsn, limit));
         }
         else if (bytes.AsSpan().ContainsAnyExcept((byte)0))
         {
@@ -79,8 +93,9 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
         }
     }
 
-    private void ReadSlots(string path, byte[] bytes, uint salt)
+    private void ReadSlots(string path, byte[] bytes, in SegmentHeader header, long limit)
     {
+        var salt = header.Salt;
         for (var at = SegmentHeader.Size; at + JournalSlot.Size <= bytes.Length; at += JournalSlot.Size)
         {
             var slot = bytes.AsSpan(at, JournalSlot.Size);
@@ -89,6 +104,8 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
                 continue;
             if (fault != SlotFault.None)
                 Damage(path, at, "a damaged record stands before a good one");
+            else if (record.Lsn > limit)
+                continue;
             else if (record.IsWrite && record.Lsn <= _lastLsn)
                 Damage(path, at, $"LSN {record.Lsn} follows LSN {_lastLsn}");
             else

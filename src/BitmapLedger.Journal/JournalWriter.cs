@@ -10,6 +10,8 @@ namespace BitmapLedger.Journal;
 /// one.</para>
 /// <para><b>Space.</b> <see cref="Reserve"/> first, outside the gate, so that whoever waits for space holds up
 /// nobody.</para>
+/// <para><b>Order.</b> <see cref="TryProtect"/>, then <see cref="TryAppend"/>, then, if the first said no,
+/// <see cref="TryMakeDurable"/>; only then the data; then <see cref="Complete"/>.</para>
 /// <para><b>Failure.</b> When the disk refuses a batch, its LSNs and slots are passed over: what did get stored are
 /// requests that a client sent and nobody answered, and the rest is a hole.</para>
 /// </remarks>
@@ -18,27 +20,51 @@ public sealed partial class JournalWriter : IDisposable
     /// <summary>Slots encoded at once; larger batches are written in pieces.</summary>
     private const int SlotsPerWrite = 1024;
 
+    /// <summary>Beside its writes a batch may need slots for the name of its connection and for marks.</summary>
+    private const int SlotsBesideWrites = 2;
+
     private readonly JournalOptions _options;
     private readonly Lock _lock = new();
     private readonly byte[] _buffer = GC.AllocateArray<byte>(SlotsPerWrite * JournalSlot.Size, pinned: true);
+    private readonly List<JournalConnection> _connections = [];
     private readonly BootState _boot;
+    private readonly LsnCeiling _ceiling;
+    private readonly ActivityLog? _activity;
+    private readonly GroupCommit _commit;
     private readonly MonotoneClock _clock;
     private readonly SegmentChain _chain;
+    private readonly ManualResetEventSlim _spaceFreed = new();
     private long _lastLsn;
     private long _lastFence;
     private int _lastConnection;
-    private readonly ManualResetEventSlim _spaceFreed = new();
     private bool _closed;
 
-    private JournalWriter(JournalOptions options, JournalRecovery found)
+    private JournalWriter(JournalOptions options, JournalOpening opening)
     {
         _options = options;
-        _boot = BootState.Open(options.Directory, found.Segments.Count > 0);
-        _clock = new(options.Clock, found.TimeMicroseconds);
-        _lastLsn = Math.Max(found.LastLsn, options.MinLsn);
-        _lastFence = found.LastFence;
-        _lastConnection = found.LastConnection;
-        _chain = new(options, found, Header);
+        _boot = opening.Boot;
+        _ceiling = opening.Ceiling;
+        _activity = opening.Activity;
+        _recovered = opening.Recovered;
+        DataMayRevert = opening.DataMayRevert;
+        _marks = opening.Marks;
+        _written = opening.Found.Marks;
+        _commit = new(Commit);
+        _clock = new(options.Clock, opening.Found.TimeMicroseconds);
+        _lastLsn = opening.LastLsn;
+        _lastFence = opening.Found.LastFence;
+        _lastConnection = opening.Found.LastConnection;
+        _chain = new(options, opening.Found, Header);
+        try
+        {
+            if (opening.RewriteAbove is { } above && opening.Found.Segments.Count > 0)
+                Rewrite(above, expected: null);
+        }
+        catch
+        {
+            _chain.Dispose();
+            throw;
+        }
     }
 
     /// <summary>LSN of the last write; 0 when there was none.</summary>
@@ -67,18 +93,23 @@ public sealed partial class JournalWriter : IDisposable
         }
     }
 
-    /// <summary>Why writes may be missing, until <see cref="AcknowledgeLoss"/>; null when none are.</summary>
-    public string? Lost => _boot.IsLost
-        ? "the machine went down while the volume was open, and durability 'process' does not cover that"
-        : null;
+    private bool IsPower => _options.Durability == JournalDurability.Power;
 
     /// <summary>Opens a journal, or makes one. Opening is recovery: it reads all that is there.</summary>
     /// <exception cref="CorruptionException">A record before the last one is damaged.</exception>
     /// <exception cref="IOException">The directory or a file cannot be used.</exception>
     public static JournalWriter Open(JournalOptions options)
     {
-        Directory.CreateDirectory(options.Directory);
-        return new(options, JournalRecovery.Read(options.Directory, options.VolumeId));
+        var opening = JournalOpening.Run(options);
+        try
+        {
+            return new(options, opening);
+        }
+        catch
+        {
+            opening.Activity?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>A number for a client that has connected.</summary>
@@ -86,11 +117,23 @@ public sealed partial class JournalWriter : IDisposable
     public JournalConnection Connect(string name)
     {
         lock (_lock)
-            return new(_lastConnection = _lastConnection == int.MaxValue ? 1 : _lastConnection + 1, name);
+        {
+            var connection = new JournalConnection(
+                _lastConnection = _lastConnection == int.MaxValue ? 1 : _lastConnection + 1, name);
+            _connections.Add(connection);
+            return connection;
+        }
+    }
+
+    /// <summary>A client has gone; none of its writes is under way.</summary>
+    public void Disconnect(JournalConnection connection)
+    {
+        lock (_lock)
+            _connections.Remove(connection);
     }
 
     /// <summary>Sets space aside for <paramref name="writes"/> writes.</summary>
-    /// <param name="writes">How many; the name of their connection is allowed for.</param>
+    /// <param name="writes">How many; what a batch needs beside them is allowed for.</param>
     /// <param name="wait">Whether to wait while the quota is used up, rather than to answer false.</param>
     /// <returns>False when there is no space, or the journal is closed.</returns>
     public bool Reserve(int writes, bool wait)
@@ -99,11 +142,19 @@ public sealed partial class JournalWriter : IDisposable
         {
             if (_closed)
                 return false;
-            if (_chain.TryReserve(writes + 1))
+            if (_chain.TryReserve(writes + SlotsBesideWrites))
                 return true;
         }
 
-        return wait && WaitForSpace(writes + 1);
+        return wait && WaitForSpace(writes + SlotsBesideWrites);
+    }
+
+    /// <summary>Gives space back that no batch will use.</summary>
+    public void Unreserve(int writes)
+    {
+        lock (_lock)
+            _chain.Unreserve(writes + SlotsBesideWrites);
+        _spaceFreed.Set();
     }
 
     /// <summary>Appends a batch of one connection, for which space was reserved.</summary>
@@ -115,9 +166,12 @@ public sealed partial class JournalWriter : IDisposable
     {
         lock (_lock)
         {
-            var time = _clock.Next();
             firstLsn = _lastLsn + 1;
-            _chain.Unreserve(writes.Length + 1);
+            _chain.Unreserve(writes.Length + SlotsBesideWrites);
+            if (_broken || !_ceiling.TryCover(_lastLsn + writes.Length))
+                return false;
+            var time = _clock.Next();
+            connection.FirstInFlight = firstLsn;
             var stored = true;
             for (var done = 0; done < writes.Length;)
                 stored &= TryAppendPiece(writes, ref done, time, connection);
@@ -131,6 +185,8 @@ public sealed partial class JournalWriter : IDisposable
     {
         lock (_lock)
         {
+            if (_broken)
+                throw new IOException("the disk refused to make the journal durable; it takes nothing more");
             var fence = new FenceRecord(_lastFence + 1, _lastLsn, _clock.Next());
             if (_chain.RoomInSlots == 0)
                 _chain.Next();
@@ -149,25 +205,6 @@ public sealed partial class JournalWriter : IDisposable
             return _clock.Next();
     }
 
-    /// <summary>Frees the segments whose writes all have LSNs up to <paramref name="lsn"/>. The current one always
-    /// stays.</summary>
-    public void Release(long lsn)
-    {
-        lock (_lock)
-        {
-            Shipped(lsn);
-            if (_chain.Release(lsn))
-                _spaceFreed.Set();
-        }
-    }
-
-    /// <summary>The ledger has recorded what <see cref="Lost"/> said.</summary>
-    public void AcknowledgeLoss()
-    {
-        lock (_lock)
-            _boot.Acknowledge();
-    }
-
     /// <summary>Reserves nothing from now on, and sends away whoever waits for space.</summary>
     public void StopReserving()
     {
@@ -176,16 +213,8 @@ public sealed partial class JournalWriter : IDisposable
         _spaceFreed.Set();
     }
 
-    /// <summary>Closes the journal in order. Nobody appends any more.</summary>
-    public void Dispose()
-    {
-        StopReserving();
-        lock (_lock)
-        {
-            _boot.Close();
-            _chain.Dispose();
-        }
-    }
+    /// <summary>Closes the journal; in order only where everything is durable.</summary>
+    public void Dispose() => Close(default);
 
     private bool WaitForSpace(int slots)
     {
@@ -223,6 +252,8 @@ public sealed partial class JournalWriter : IDisposable
             slots++;
         }
 
+        if (IsPower && _written != _marks && slots < room)
+            PutMarks(slots++, time);
         var lsn = _lastLsn;
         for (; done < writes.Length && slots < room; done++, slots++)
         {
@@ -231,10 +262,23 @@ public sealed partial class JournalWriter : IDisposable
                 .Write(_buffer.AsSpan(slots * JournalSlot.Size), _chain.Salt);
         }
 
+        var stored = _chain.TryWrite(_buffer.AsSpan(0, slots * JournalSlot.Size));
+        if (stored)
+            _stored += lsn - _lastLsn;
+        else
+            _refused.Add(new(_lastLsn + 1, lsn));
         Volatile.Write(ref _lastLsn, lsn);
-        return _chain.TryWrite(_buffer.AsSpan(0, slots * JournalSlot.Size));
+        return stored;
     }
 
+    private void PutMarks(int slot, long time)
+    {
+        Marks(time).Write(_buffer.AsSpan(slot * JournalSlot.Size), _chain.Salt);
+        _written = _marks;
+    }
+
+    private JournalSlot Marks(long time) => new(SlotKind.Marks, _lastLsn, time, _marks.DataLsn, _marks.JournalLsn, 0);
+
     private SegmentHeader Header(long number) =>
-        new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last, _lastConnection);
+        new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last, _lastConnection, _marks, Rewrites: false);
 }

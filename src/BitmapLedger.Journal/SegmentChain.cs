@@ -10,6 +10,7 @@ internal sealed class SegmentChain : IDisposable
     private readonly JournalOptions _options;
     private readonly Func<long, SegmentHeader> _header;
     private readonly Queue<SegmentHeader> _older = new();
+    private readonly List<Segment> _unsynced = [];
     private readonly int _slotsPerSegment;
     private long _slotsMax;
     private Segment _current;
@@ -17,6 +18,7 @@ internal sealed class SegmentChain : IDisposable
     private SegmentPreparation? _next;
     private long _position;
     private long _reserved;
+    private long _durableHeaders;
 
     public SegmentChain(JournalOptions options, JournalRecovery found, Func<long, SegmentHeader> header)
     {
@@ -29,16 +31,20 @@ internal sealed class SegmentChain : IDisposable
         if (found.Segments.Count > 0)
         {
             _currentHeader = found.Segments[^1];
-            _current = Segment.Continue(options.Directory, _currentHeader.Number);
+            _current = Segment.Continue(options, _currentHeader.Number);
             _position = found.HasHole ? options.SegmentBytes : found.EndBytes;
             Salt = _currentHeader.Salt;
         }
         else
         {
-            _current = Segment.Prepare(options.Directory, 1, options.SegmentBytes);
+            _current = Segment.Prepare(options, SegmentFiles.Numbers(options.Disk, options.Directory).LastOrDefault() + 1);
             Begin(_current);
+            // From here on there is a journal, whatever the first writes come to.
+            if (options.Durability == JournalDurability.Power)
+                _current.File.Sync();
         }
 
+        _durableHeaders = _current.Number;
         PrepareNext();
     }
 
@@ -58,6 +64,9 @@ internal sealed class SegmentChain : IDisposable
     public bool IsFull { get; private set; }
 
     public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
+
+    /// <summary>Headers of all segments in use, ascending.</summary>
+    public IReadOnlyList<SegmentHeader> Headers => [.. _older, _currentHeader];
 
     /// <summary>Sets slots aside within the quota; a rollover may waste a slot, which each reservation allows
     /// for.</summary>
@@ -111,7 +120,7 @@ internal sealed class SegmentChain : IDisposable
     {
         var prepared = _next?.Take();
         _next = null;
-        var next = prepared ?? Segment.Prepare(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+        var next = prepared ?? Segment.Prepare(_options, _current.Number + 1);
         var (before, current) = (_currentHeader, _current);
         try
         {
@@ -124,7 +133,7 @@ internal sealed class SegmentChain : IDisposable
         }
 
         _older.Enqueue(before);
-        current.Dispose();
+        Leave(current);
         PrepareNext();
     }
 
@@ -149,29 +158,80 @@ internal sealed class SegmentChain : IDisposable
 
     public void Write(ReadOnlySpan<byte> slots)
     {
-        RandomAccess.Write(_current.File, slots, _position);
+        _current.File.Write(slots, _position);
         _position += slots.Length;
     }
 
-    /// <summary>Deletes the segments that hold nothing above <paramref name="lsn"/>; true when there was one.</summary>
-    public bool Release(long lsn)
+    /// <summary>The oldest segment, if it holds nothing above <paramref name="lsn"/>. Under durability <c>power</c> the
+    /// header behind it must be durable: it says where the journal begins then.</summary>
+    public SegmentHeader? Oldest(long lsn)
     {
-        var any = false;
-        while (_older.Count > 0 && (_older.Count > 1 ? _older.ElementAt(1) : _currentHeader).LastLsn <= lsn)
+        if (_older.Count == 0)
+            return null;
+        var next = _older.Count > 1 ? _older.ElementAt(1) : _currentHeader;
+        var isKnown = _options.Durability == JournalDurability.Process || next.Number <= _durableHeaders;
+        return isKnown && next.LastLsn <= lsn ? _older.Peek() : null;
+    }
+
+    /// <summary>The oldest segment is deleted.</summary>
+    public void DropOldest()
+    {
+        _older.Dequeue();
+        IsFull = false;
+    }
+
+    /// <summary>Adds every segment that may hold what is not synced, oldest first.</summary>
+    public void Unsynced(List<Segment> target)
+    {
+        target.AddRange(_unsynced);
+        target.Add(_current);
+    }
+
+    /// <summary>These segments were synced after they had got their last record, but for the current one.</summary>
+    public void Synced(List<Segment> segments)
+    {
+        _durableHeaders = Math.Max(_durableHeaders, segments[^1].Number);
+        foreach (var segment in segments)
+            if (!ReferenceEquals(segment, _current) && _unsynced.Remove(segment))
+                segment.Dispose();
+    }
+
+    /// <summary>Goes on in segments that were written elsewhere and replace what was not synced.</summary>
+    public void Continue(IReadOnlyList<(Segment Segment, SegmentHeader Header)> rewritten, long position)
+    {
+        _older.Enqueue(_currentHeader);
+        _current.Dispose();
+        foreach (var segment in _unsynced)
+            segment.Dispose();
+        _unsynced.Clear();
+        foreach (var (segment, header) in rewritten.SkipLast(1))
         {
-            File.Delete(SegmentFiles.PathOf(_options.Directory, _older.Dequeue().Number));
-            any = true;
+            _older.Enqueue(header);
+            segment.Dispose();
         }
 
-        return any;
+        (_current, _currentHeader) = rewritten[^1];
+        _position = position;
+        _durableHeaders = _current.Number;
+        Salt = _currentHeader.Salt;
+        PrepareNext();
+    }
+
+    /// <summary>Gives up the segment that was prepared ahead: its number is needed.</summary>
+    public void ForgetNext()
+    {
+        var prepared = _next?.Take();
+        _next = null;
+        prepared?.Dispose();
+        if (prepared is not null)
+            _options.Disk.Delete(prepared.Path);
     }
 
     public void Dispose()
     {
-        var prepared = _next?.Take();
-        prepared?.Dispose();
-        if (prepared is not null)
-            File.Delete(prepared.Path);
+        ForgetNext();
+        foreach (var segment in _unsynced)
+            segment.Dispose();
         _current.Dispose();
     }
 
@@ -183,5 +243,13 @@ internal sealed class SegmentChain : IDisposable
         Salt = header.Salt;
     }
 
-    private void PrepareNext() => _next = new(_options.Directory, _current.Number + 1, _options.SegmentBytes);
+    private void Leave(Segment segment)
+    {
+        if (_options.Durability == JournalDurability.Power)
+            _unsynced.Add(segment);
+        else
+            segment.Dispose();
+    }
+
+    private void PrepareNext() => _next = _options.PreparesAhead ? new(_options, _current.Number + 1) : null;
 }

@@ -7,12 +7,10 @@ namespace BitmapLedger.Journal;
 internal static class SegmentFiles
 {
     /// <summary>Numbers of the segments that are there, ascending.</summary>
-    public static List<long> Numbers(string directory)
+    public static List<long> Numbers(IJournalDisk disk, string directory)
     {
         List<long> numbers = [];
-        if (!Directory.Exists(directory))
-            return numbers;
-        foreach (var file in Directory.EnumerateFiles(directory, "*.seg"))
+        foreach (var file in disk.Names(directory).Where(f => f.EndsWith(".seg", StringComparison.Ordinal)))
         {
             if (long.TryParse(Path.GetFileNameWithoutExtension(
                 file), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
@@ -28,22 +26,24 @@ internal static class SegmentFiles
 
     /// <summary>The headers of the segments in use, ascending; one that was only prepared is left out.</summary>
     /// <exception cref="CorruptionException">A header is damaged, or belongs to another volume.</exception>
-    public static List<SegmentHeader> Headers(string directory, Guid volumeId)
+    public static List<SegmentHeader> Headers(IJournalDisk disk, string directory, Guid volumeId)
     {
         List<SegmentHeader> headers = [];
-        foreach (var number in Numbers(directory))
-            if (Header(directory, volumeId, number) is { } header)
+        foreach (var number in Numbers(disk, directory))
+            if (Header(disk, directory, volumeId, number) is { } header)
                 headers.Add(header);
         return headers;
     }
 
     /// <summary>The header of one segment; null when it is not there, or was only prepared.</summary>
     /// <exception cref="CorruptionException">It is damaged, or belongs to another volume.</exception>
-    public static SegmentHeader? Header(string directory, Guid volumeId, long number)
+    public static SegmentHeader? Header(IJournalDisk disk, string directory, Guid volumeId, long number)
     {
         Span<byte> sector = stackalloc byte[SegmentHeader.Size];
         var path = PathOf(directory, number);
-        if (!TryReadSector(path, sector, out var length) || !sector[..length].ContainsAnyExcept((byte)0))
+        using var file = disk.TryOpen(path, writable: false);
+        var length = file?.Read(sector, 0) ?? 0;
+        if (!sector[..length].ContainsAnyExcept((byte)0))
             return null;
         var header = SegmentHeader.TryRead(sector[..length], out var fault)
             ?? throw new CorruptionException(path, 0, fault);
@@ -52,20 +52,19 @@ internal static class SegmentFiles
             : throw new CorruptionException(path, 8, $"it is segment {header.Number} of volume {header.VolumeId}");
     }
 
-    /// <summary>False when the segment was freed meanwhile.</summary>
-    private static bool TryReadSector(string path, Span<byte> sector, out int length)
+    /// <summary>For each segment the LSN up to which its records count: later segments that were written again say
+    /// so.</summary>
+    public static long[] Limits(IReadOnlyList<SegmentHeader> headers)
     {
-        length = 0;
-        try
+        var limits = new long[headers.Count];
+        var limit = long.MaxValue;
+        for (var i = headers.Count - 1; i >= 0; i--)
         {
-            using var file = File.OpenHandle(
-                path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            length = RandomAccess.Read(file, sector, 0);
-            return true;
+            limits[i] = limit;
+            if (headers[i].Rewrites)
+                limit = Math.Min(limit, headers[i].LastLsn);
         }
-        catch (FileNotFoundException)
-        {
-            return false;
-        }
+
+        return limits;
     }
 }

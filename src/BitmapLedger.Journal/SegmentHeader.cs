@@ -12,14 +12,19 @@ namespace BitmapLedger.Journal;
 /// <param name="LastFence">Number of the last fence before it.</param>
 /// <param name="TimeMicroseconds">The latest time recorded before it.</param>
 /// <param name="LastConnection">Greatest connection number given before it: numbers are not given twice.</param>
+/// <param name="Marks">How far the journal and the data were durable when it was begun.</param>
+/// <param name="Rewrites">True when it begins with records written again: those of earlier segments above
+/// <paramref name="LastLsn"/> do not count.</param>
 public readonly record struct SegmentHeader(
-    Guid VolumeId, long Number, long LastLsn, long LastFence, long TimeMicroseconds, int LastConnection)
+    Guid VolumeId, long Number, long LastLsn, long LastFence, long TimeMicroseconds, int LastConnection, DurableMarks Marks,
+    bool Rewrites)
 {
     /// <summary>Bytes of the header: one sector.</summary>
     public const int Size = 512;
 
     private const uint Magic = 0x4A4C_4D42; // "BMLJ" as it lies on disk
-    private const byte Version = 1;
+    private const byte Version = 2;
+    private const byte OldestVersion = 1;
     private const int ChecksumOffset = Size - sizeof(uint);
 
     /// <summary>What the checksums of this segment's slots are salted with.</summary>
@@ -44,12 +49,15 @@ public readonly record struct SegmentHeader(
         sector.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(sector, Magic);
         sector[4] = Version;
+        sector[5] = Rewrites ? (byte)1 : (byte)0;
         VolumeId.TryWriteBytes(sector[8..]);
         BinaryPrimitives.WriteInt64LittleEndian(sector[24..], Number);
         BinaryPrimitives.WriteInt64LittleEndian(sector[32..], LastLsn);
         BinaryPrimitives.WriteInt64LittleEndian(sector[40..], LastFence);
         BinaryPrimitives.WriteInt64LittleEndian(sector[48..], TimeMicroseconds);
         BinaryPrimitives.WriteInt32LittleEndian(sector[56..], LastConnection);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[64..], Marks.JournalLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[72..], Marks.DataLsn);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
     }
 
@@ -64,8 +72,8 @@ public readonly record struct SegmentHeader(
             fault = "the segment was prepared and never used";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(source) != Magic)
             fault = "this is no journal segment";
-        else if (source[4] != Version)
-            fault = $"a journal of version {source[4]}; this program reads version {Version}";
+        else if (source[4] is < OldestVersion or > Version)
+            fault = $"a journal of version {source[4]}; this program reads versions {OldestVersion} to {Version}";
         else if (
             BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
             fault = "the checksum of the segment's header does not match";
@@ -78,8 +86,15 @@ public readonly record struct SegmentHeader(
             BinaryPrimitives.ReadInt64LittleEndian(source[32..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[40..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[48..]),
-            BinaryPrimitives.ReadInt32LittleEndian(source[56..]));
-        if (header is { Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0, LastConnection: >= 0 })
+            BinaryPrimitives.ReadInt32LittleEndian(source[56..]),
+            // Version 1 left these bytes zero: it knew of nothing durable.
+            new(BinaryPrimitives.ReadInt64LittleEndian(source[64..]), BinaryPrimitives.ReadInt64LittleEndian(source[72..])),
+            source[5] != 0);
+        if (header is
+            {
+                Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0, LastConnection: >= 0,
+                Marks: { JournalLsn: >= 0, DataLsn: >= 0 },
+            })
             return header;
         fault = "a value of the segment's header cannot be";
         return null;

@@ -6,9 +6,9 @@ internal sealed class SegmentPreparation
     private readonly Thread _thread;
     private Segment? _segment;
 
-    public SegmentPreparation(string directory, long number, long lengthBytes)
+    public SegmentPreparation(JournalOptions options, long number)
     {
-        _thread = new Thread(() => Prepare(directory, number, lengthBytes)) { IsBackground = true, Name = "journal-prepare" };
+        _thread = new Thread(() => Prepare(options, number)) { IsBackground = true, Name = "journal-prepare" };
         _thread.Start();
     }
 
@@ -19,11 +19,11 @@ internal sealed class SegmentPreparation
         return _segment;
     }
 
-    private void Prepare(string directory, long number, long lengthBytes)
+    private void Prepare(JournalOptions options, long number)
     {
         try
         {
-            _segment = Segment.Prepare(directory, number, lengthBytes);
+            _segment = Segment.Prepare(options, number);
         }
         catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
         {

@@ -18,4 +18,7 @@ public enum SlotKind : byte
 
     /// <summary>Who a connection number stands for, before its first write in the segment.</summary>
     Connection = 5,
+
+    /// <summary>How far journal and data were durable when it was written.</summary>
+    Marks = 6,
 }

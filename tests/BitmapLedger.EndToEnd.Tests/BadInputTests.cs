@@ -55,7 +55,6 @@ public sealed class BadInputTests(ServedVolume served) : IClassFixture<ServedVol
         { 10, "Slice 1 of bitmap 'b0'", "changed v --from slice:b0/1" },
         { 10, "nothing", "projection rebuild nothing" },
         { 64, "checkpoint create", "checkpoint create v" },
-        { 1, "power", "volume create w --size 1M --durability power" },
     };
 
     [Fact]

@@ -140,8 +140,9 @@ public sealed class JournalTests
         EveryFlip(slot, b => Assert.NotEqual(SlotFault.None, JournalSlot.TryRead(b, 77, out _)));
 
         var header = new byte[SegmentHeader.Size];
-        new SegmentHeader(_volume, 3, 42, 7, 99, 5).Write(header);
-        Assert.Equal(new SegmentHeader(_volume, 3, 42, 7, 99, 5), SegmentHeader.TryRead(header, out _));
+        var whole = new SegmentHeader(_volume, 3, 42, 7, 99, 5, new(40, 41), Rewrites: true);
+        whole.Write(header);
+        Assert.Equal(whole, SegmentHeader.TryRead(header, out _));
         // Bytes 5 to 7 are padding under the checksum like the rest.
         EveryFlip(header, b => Assert.Null(SegmentHeader.TryRead(b, out _)));
         for (var length = 0; length < header.Length; length++)
@@ -233,7 +234,7 @@ public sealed class JournalTests
         var boot = File.ReadAllBytes(scratch["boot"]);
         boot[4] = 0;
         boot[10] ^= 0xFF;
-        BitConverter.TryWriteBytes(boot.AsSpan(60), Crc32C.Of(boot.AsSpan(0, 60)));
+        BitConverter.TryWriteBytes(boot.AsSpan(124), Crc32C.Of(boot.AsSpan(0, 124)));
         File.WriteAllBytes(scratch["boot"], boot);
 
         using (var writer = Open(scratch))

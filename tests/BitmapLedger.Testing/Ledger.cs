@@ -20,6 +20,9 @@ public sealed class Ledger : IAsyncDisposable
     /// <summary>A place for images and the like that goes with the ledger.</summary>
     public string Scratch(string name) => _scratch[name];
 
+    /// <summary>Environment of the programs that are started from now on.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
     public string ReadyLine { get; private set; } = "";
 
     /// <summary>HTTP over TCP, as the ready line says.</summary>
@@ -57,7 +60,7 @@ public sealed class Ledger : IAsyncDisposable
     public async Task ServeAsync(params IEnumerable<string> arguments)
     {
         string[] line = ["serve", "--data-dir", DataDirectory, "--http", "127.0.0.1:0", .. arguments];
-        _serve = Tool.Start(Program, line);
+        _serve = Tool.Start(Program, line, variables: Variables);
         var complaints = _serve.StandardError.ReadToEndAsync();
         using var limit = new CancellationTokenSource(_readyLimit);
         string? ready = null;

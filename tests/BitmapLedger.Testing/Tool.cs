@@ -57,7 +57,9 @@ public static class Tool
     }
 
     /// <summary>Starts a program with its output piped; the caller ends it.</summary>
-    public static Process Start(string program, IEnumerable<string> arguments, bool withInput = false)
+    public static Process Start(
+        string program, IEnumerable<string> arguments, bool withInput = false,
+        IEnumerable<KeyValuePair<string, string>>? variables = null)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -69,6 +71,8 @@ public static class Tool
         // nbdsh takes the first python in PATH; only the system's has the module.
         start.Environment["PATH"] = "/usr/bin:/usr/sbin:/sbin:" + Environment.GetEnvironmentVariable("PATH");
         start.Environment["LC_ALL"] = "C.UTF-8";
+        foreach (var (name, value) in variables ?? [])
+            start.Environment[name] = value;
         try
         {
             return Process.Start(start)!;

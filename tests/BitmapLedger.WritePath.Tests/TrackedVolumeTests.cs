@@ -163,7 +163,7 @@ public sealed class TrackedVolumeTests
     public void Durability_power_is_refused_and_says_so()
     {
         using var scratch = new ScratchDirectory();
-        using var volumes = new VolumeSet(scratch.Path, TimeProvider.System);
+        using var volumes = new VolumeSet(scratch.Path, Machine.This());
 
         var reply = volumes.Handle(new OpenVolume(Spec(scratch) with { Durability = "power" }));
 
@@ -177,7 +177,7 @@ public sealed class TrackedVolumeTests
     {
         using (var file = File.Create(scratch["v.img"]))
             file.SetLength(Size);
-        var volumes = new VolumeSet(scratch.Path, TimeProvider.System);
+        var volumes = new VolumeSet(scratch.Path, Machine.This());
         Assert.IsType<Done>(volumes.Handle(new OpenVolume(Spec(scratch))));
         Assert.IsType<Done>(volumes.Handle(new PublishVolume(_id)));
         return volumes;

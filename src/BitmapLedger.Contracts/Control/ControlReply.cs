@@ -9,6 +9,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Welcome), "welcome")]
 [JsonDerivedType(typeof(Rotated), "rotated")]
 [JsonDerivedType(typeof(Digests), "digests")]
+[JsonDerivedType(typeof(Durable), "durable")]
 public abstract record ControlReply;
 
 /// <summary>It is done and there is nothing to say.</summary>
@@ -56,6 +57,9 @@ public sealed record ClosedVolume(Guid Id, string Code, string Why);
 /// <param name="Use">How much of the journal's quota is used, and by what.</param>
 /// <param name="Rotations">How long rotations kept writers out.</param>
 /// <param name="Lost">Why writes may have gone unrecorded since the ledger last heard, or null.</param>
+/// <param name="DurableLsn">LSN up to which the journal is as durable as the volume wants it.</param>
+/// <param name="Recovered">What may have been written, or may have reverted, without a record since the ledger last
+/// heard.</param>
 public sealed record VolumeStatus(
     Guid Id,
     string Name,
@@ -70,7 +74,18 @@ public sealed record VolumeStatus(
     int Connections,
     QuotaUse Use,
     RotationStalls Rotations,
-    string? Lost);
+    string? Lost,
+    long DurableLsn,
+    IReadOnlyList<RecoveredExtent> Recovered);
+
+/// <summary>A stretch of a volume.</summary>
+/// <param name="Offset">First byte.</param>
+/// <param name="Length">Bytes.</param>
+public sealed record RecoveredExtent(long Offset, long Length);
+
+/// <summary>Answer to <see cref="MakeDurable"/>.</summary>
+/// <param name="Lsn">LSN up to which every record is durable: those may be shipped.</param>
+public sealed record Durable(long Lsn) : ControlReply;
 
 /// <summary>What a journal holds that the ledger has not got.</summary>
 /// <param name="UsedBytes">Bytes of records that are not freed yet; they are freed by whole segments.</param>

@@ -13,6 +13,8 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Digest), "digest")]
 [JsonDerivedType(typeof(Release), "release")]
 [JsonDerivedType(typeof(SetQuota), "set-quota")]
+[JsonDerivedType(typeof(MakeDurable), "make-durable")]
+[JsonDerivedType(typeof(AcknowledgeLoss), "acknowledge-loss")]
 [JsonDerivedType(typeof(SetJournalAside), "set-journal-aside")]
 [JsonDerivedType(typeof(Status), "status")]
 public abstract record ControlRequest;
@@ -84,6 +86,16 @@ public sealed record Digest(Guid Id, long Fence) : ControlRequest;
 /// <param name="Id">Volume id.</param>
 /// <param name="Lsn">Last committed LSN.</param>
 public sealed record Release(Guid Id, long Lsn) : ControlRequest;
+
+/// <summary>Makes every record of a volume durable that is there now; under durability <c>process</c> it is at
+/// once.</summary>
+/// <param name="Id">Volume id.</param>
+public sealed record MakeDurable(Guid Id) : ControlRequest;
+
+/// <summary>The ledger has recorded what <see cref="VolumeStatus.Lost"/> and <see cref="VolumeStatus.Recovered"/> said.
+/// Until then nothing is rotated: no command may stand before what it does not know of.</summary>
+/// <param name="Id">Volume id.</param>
+public sealed record AcknowledgeLoss(Guid Id) : ControlRequest;
 
 /// <summary>
 /// Moves the journal of a closed volume out of the way, for whoever wants to look at it: the volume opens with a new one.

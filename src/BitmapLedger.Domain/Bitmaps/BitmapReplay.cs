@@ -13,6 +13,7 @@ public sealed class BitmapReplay : IDisposable
 {
     private readonly Dictionary<string, NativeBitmap> _bits = new(StringComparer.Ordinal);
     private readonly List<Gap> _gaps = [];
+    private readonly HashSet<string> _inexact = new(StringComparer.Ordinal);
     private NativeBitmap? _live;
 
     /// <summary>Starts before the first event.</summary>
@@ -35,6 +36,9 @@ public sealed class BitmapReplay : IDisposable
 
     /// <summary>Where writes may have gone unrecorded.</summary>
     public IReadOnlyList<Gap> Gaps => _gaps;
+
+    /// <summary>False when more may be dirty in a bitmap than was written, since it was emptied last.</summary>
+    public bool IsExact(string name) => !_inexact.Contains(name);
 
     /// <summary>The bits of a bitmap; its bytes stay the replay's.</summary>
     public NativeBitmap Bits(string name)
@@ -102,11 +106,21 @@ public sealed class BitmapReplay : IDisposable
                 _bits[e.Name] = new(State.Size, Granularity.FromBytes(e.Granularity));
                 break;
             case BitmapRemoved e:
+                _inexact.Remove(e.Name);
                 _bits.Remove(e.Name, out var gone);
                 gone?.Dispose();
                 break;
             case BitmapCleared e:
+                _inexact.Remove(e.Name);
                 _bits[e.Name].Clear();
+                break;
+            case WritesRecovered e:
+                foreach (var bitmap in State.Bitmaps.Where(b => b.Recording))
+                {
+                    _inexact.Add(bitmap.Name);
+                    e.Mark(_bits[bitmap.Name]);
+                }
+
                 break;
             case TrackingLost e:
                 _gaps.Add(new(e.FromLsn, e.ToLsn, e.Why));

@@ -17,6 +17,9 @@ public sealed class ChangeFold(long size, Granularity granularity, Position from
     /// <summary>Where writes may have gone unrecorded.</summary>
     public IReadOnlyList<Gap> Gaps => _gaps;
 
+    /// <summary>False when more may be in <see cref="Changed"/> than was written.</summary>
+    public bool IsExact { get; private set; } = true;
+
     /// <summary>Takes in one event; those outside the range change nothing.</summary>
     /// <param name="happened">The event.</param>
     /// <param name="number">Its number.</param>
@@ -26,6 +29,13 @@ public sealed class ChangeFold(long size, Granularity granularity, Position from
         {
             _gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
             Changed.MarkAll();
+            IsExact = false;
+        }
+
+        if (happened is WritesRecovered recovered && number > from.Event && number <= to.Event)
+        {
+            recovered.Mark(Changed);
+            IsExact = false;
         }
 
         if (happened is not WritesRecorded writes || writes.Packed.LastLsn <= from.Lsn || writes.Packed.FirstLsn > to.Lsn)

@@ -49,4 +49,8 @@ public abstract record VolumeCommand
     /// <param name="ToLsn">LSN at which recording goes on; null for the last one known.</param>
     /// <param name="Why">What happened.</param>
     public sealed record LoseTracking(long? ToLsn, string Why) : VolumeCommand;
+
+    /// <summary>Blocks may have been written, or may have reverted, without a record.</summary>
+    /// <param name="Extents">Which.</param>
+    public sealed record RecoverWrites(IReadOnlyList<RecoveredStretch> Extents) : VolumeCommand;
 }

@@ -91,6 +91,7 @@ public static class VolumeDecider
         VolumeCommand.EndTransientBitmaps =>
             state.Bitmaps.Where(b => !b.Persistent).Select(b => new BitmapRemoved(b.Name, "transient", atLsn)),
         VolumeCommand.LoseTracking c => [new TrackingLost(state.LastLsn, c.ToLsn ?? state.LastLsn, c.Why, c.ToLsn ?? state.LastLsn)],
+        VolumeCommand.RecoverWrites c => [new WritesRecovered(c.Extents, atLsn)],
         _ => [],
     };
 }

@@ -15,11 +15,7 @@ internal sealed record VolumePlan(
 
     public static VolumePlan Of(CreateVolumeRequest request, LedgerSettings settings)
     {
-        var durability = OneOf("durability", request.Durability ?? "process", "process", "power");
-        if (durability == "power")
-            throw new LedgerException(
-                ErrorCode.Unsupported, "Durability 'power' is not built yet: no answer would keep its word after a power loss",
-                "use --durability process, which covers every crash of a process");
+        var durability = OneOf("durability", request.Durability ?? "power", "power", "process");
         var whenFull = OneOf("when-full", request.WhenFull ?? "stall", "stall", "fail");
         if (request.Backend is { } backend)
             return new(PathOf(backend), NewBytes: null, backend, request.ReadOnly, durability, whenFull);

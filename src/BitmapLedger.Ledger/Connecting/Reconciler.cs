@@ -2,6 +2,7 @@ using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
@@ -114,9 +115,17 @@ public sealed partial class Reconciler(
             commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, why));
         if (behind)
             commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, "the journal lost writes that the ledger has"));
+        if (status.OldestLsn > state.LastLsn + 1)
+            commands.Add(new VolumeCommand.LoseTracking(
+                status.OldestLsn - 1, "the ledger lacks writes that the journal has already freed"));
+        if (status.Recovered.Count > 0)
+            commands.Add(new VolumeCommand.RecoverWrites(
+                [.. status.Recovered.Select(e => new RecoveredStretch(e.Offset, e.Length))]));
         if (newRun)
             commands.Add(new VolumeCommand.EndTransientBitmaps());
         state = await DecideAsync(state, commands, status, cancellation);
+        if (status.Lost is not null || status.Recovered.Count > 0)
+            await agent.AskAsync(new AcknowledgeLoss(id), cancellation);
         await HandOverAsync(state, cancellation);
     }
 

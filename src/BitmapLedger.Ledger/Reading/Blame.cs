@@ -37,13 +37,15 @@ public sealed class Blame(PointResolver points, EventReader reader)
         {
             if (e.Data is TrackingLost lost && e.Version > first.At.Event)
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
+            if (e.Data is WritesRecovered recovered && e.Version > first.At.Event && recovered.Touches(offset, end))
+                found.IsExact = false;
             if (e.Data is WritesRecorded writes
                 && !found.Add(Touching(
                     writes.Packed, offset, end, first.At, last.At), e.Version, writes.Packed.Connections, held))
                 break;
         }
 
-        return new(found.Writes, found.Gaps.Count == 0, Queries.Show(found.Gaps), found.Complete);
+        return new(found.Writes, found.IsExact && found.Gaps.Count == 0, Queries.Show(found.Gaps), found.Complete);
     }
 
     private static List<SingleWrite> Touching(PackedWrites packed, long offset, long end, Position first, Position last)
@@ -70,6 +72,8 @@ public sealed class Blame(PointResolver points, EventReader reader)
         public List<BlameWrite> Writes { get; } = [];
 
         public List<Gap> Gaps { get; } = [];
+
+        public bool IsExact { get; set; } = true;
 
         public bool Complete { get; private set; } = true;
 

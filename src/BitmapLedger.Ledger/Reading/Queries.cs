@@ -59,7 +59,7 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
         var shown = BitFormat.Of(fold.Changed, format);
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
-                state.Size, state.Size), fold.Gaps.Count == 0, Show(fold.Gaps),
+                state.Size, state.Size), fold.IsExact, Show(fold.Gaps),
             fold.Changed.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
@@ -73,9 +73,10 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
         if (bitmap is not null && replay.State.Bitmap(bitmap) is null)
             throw new LedgerException(ErrorCode.NotFound, $"Dirty bitmap '{bitmap}' not found", $"at {at}");
 
-        var bitmaps = replay.State.Bitmaps.Where(
-            b => bitmap is null || b.Name == bitmap).Select(b => Show(b, replay.Bits(b.Name), format));
-        return new(state.Name, point.Answer, replay.Gaps.Count == 0, Show(replay.Gaps), [.. bitmaps]);
+        var bitmaps = replay.State.Bitmaps.Where(b => bitmap is null || b.Name == bitmap).ToList();
+        return new(
+            state.Name, point.Answer, replay.Gaps.Count == 0 && bitmaps.TrueForAll(b => replay.IsExact(b.Name)),
+            Show(replay.Gaps), [.. bitmaps.Select(b => Show(b, replay.Bits(b.Name), format))]);
     }
 
     /// <summary>The events of a volume, newest last.</summary>
@@ -89,10 +90,15 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
             ? (first, await points.ResolveAsync(filter.To ?? "now", state, cancellation))
             : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation)).To);
         List<HistoryEvent> events = [];
+        var exact = true;
         await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation))
+        {
+            exact &= e.Data is not (TrackingLost or WritesRecovered) || !Touches(e, filter);
             if (Passes(e, filter))
                 events.Add(EventView.Show(e));
-        return new(state.Id, to.At.Event, new(events));
+        }
+
+        return new(state.Id, to.At.Event, new(events, exact));
     }
 
     /// <summary>
@@ -149,16 +155,21 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
                 ErrorCode.BadArgument, $"'{unknown}' is no type of event", $"there are {string.Join(", ", _types.Order(StringComparer.Ordinal))}");
     }
 
-    private static bool Passes(IEvent e, HistoryFilter filter)
+    private static bool Passes(IEvent e, HistoryFilter filter) =>
+        (filter.Types.Count == 0 || filter.Types.Contains(e.Data.GetType().Name, StringComparer.OrdinalIgnoreCase))
+        && Touches(e, filter);
+
+    /// <summary>Whether an event touched the bytes that are asked about.</summary>
+    private static bool Touches(IEvent e, HistoryFilter filter)
     {
-        if (filter.Types.Count > 0 && !filter.Types.Contains(e.Data.GetType().Name, StringComparer.OrdinalIgnoreCase))
-            return false;
         if (filter.Offset is null && filter.Length is null)
             return true;
-        if (e.Data is not WritesRecorded writes)
-            return e.Data is TrackingLost;
         var start = filter.Offset ?? 0;
         var end = filter.Length is { } length && length < long.MaxValue - start ? start + length : long.MaxValue;
+        if (e.Data is WritesRecovered recovered)
+            return recovered.Touches(start, end);
+        if (e.Data is not WritesRecorded writes)
+            return e.Data is TrackingLost;
         foreach (var write in writes.Packed)
             if (write.Offset < end && write.End > start)
                 return true;

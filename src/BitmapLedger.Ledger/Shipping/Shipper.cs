@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
@@ -25,6 +26,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     private static readonly TimeSpan _ageMax = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<Guid, ShippingVolume> _volumes = new();
     private volatile IReadOnlyCollection<Guid> _watched = [];
+    private readonly ConcurrentDictionary<Guid, long> _durable = new();
 
     /// <summary>The volumes whose journals are looked at. Read by any thread.</summary>
     public IReadOnlyCollection<Guid> Watched => _watched;
@@ -57,17 +59,24 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         var volume = await OpenAsync(volumeId, cancellation);
         if (!volume.TryFill() || !IsRipe(volume))
             return false;
-        var more = await ShipAsync(volumeId, volume, long.MaxValue, ShipmentsMax, cancellation);
+        var through = await DurableAsync(volumeId, volume, cancellation);
+        var more = await ShipAsync(volumeId, volume, through, ShipmentsMax, cancellation);
         await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
         return more;
     }
 
     /// <summary>Ships everything up to an LSN that the journal holds.</summary>
     /// <returns>Number of the last event of the stream.</returns>
+    /// <exception cref="LedgerException">Some of it is not durable, and the Agent does not make it so.</exception>
     public async Task<long> ShipThroughAsync(Guid volumeId, long lsn, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        await ShipAsync(volumeId, volume, lsn, int.MaxValue, cancellation);
+        var through = Math.Min(lsn, await DurableAsync(volumeId, volume, cancellation));
+        await ShipAsync(volumeId, volume, through, int.MaxValue, cancellation);
+        // What the Agent made durable is all that was there when it was asked; without it there may be more.
+        if (through < lsn && !agent.IsConnected && volume.HasWaiting(lsn))
+            throw new LedgerException(
+                ErrorCode.Busy, "the newest writes are not known to be durable yet, and the agent does not say", "try again");
         return volume.LastEvent;
     }
 
@@ -93,7 +102,33 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         if (_volumes.TryGetValue(volumeId, out var open))
             return open;
         var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState();
-        return _volumes[volumeId] = new(settings.Journal(volumeId), volumeId, state.Event, state.LastLsn, clock);
+        return _volumes[volumeId] = new(
+            settings.Journal(volumeId), volumeId, state.Event, state.LastLsn, state.Durability == "power", clock);
+    }
+
+    /// <summary>
+    /// The LSN up to which records may be shipped: a power loss must not take from the journal what the ledger has. What the
+    /// Agent has closed is durable; while it is away, what it said last counts.
+    /// </summary>
+    private async Task<long> DurableAsync(Guid volumeId, ShippingVolume volume, CancellationToken cancellation)
+    {
+        if (!volume.IsPower)
+            return long.MaxValue;
+        try
+        {
+            if (agent.IsConnected)
+                _durable[volumeId] = ((Durable)await agent.AskAsync(new MakeDurable(volumeId), cancellation)).Lsn;
+        }
+        catch (LedgerException closed) when (closed.Code == ErrorCode.NotFound)
+        {
+            return long.MaxValue;
+        }
+        catch (LedgerException)
+        {
+            // What it said before still holds.
+        }
+
+        return _durable.GetValueOrDefault(volumeId);
     }
 
     /// <summary>Appends one shipment after the other; while one is committed the next is read and packed.</summary>

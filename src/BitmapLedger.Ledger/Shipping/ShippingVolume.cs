@@ -15,7 +15,7 @@ internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, long LastLsn, 
 
 /// <summary>Where shipping of a volume stands. Used inside the volume's lane only.</summary>
 internal sealed class ShippingVolume(
-    string journal, Guid id, long lastEvent, long lastLsn, TimeProvider clock) : IDisposable
+    string journal, Guid id, long lastEvent, long lastLsn, bool isPower, TimeProvider clock) : IDisposable
 {
     /// <summary>Writes of the largest block; larger ones gain nothing (reference: 8 to 16 thousand).</summary>
     public const int BlockMax = 16_384;
@@ -43,6 +43,12 @@ internal sealed class ShippingVolume(
     /// <summary>How long the first write that waits has been seen. Not how old it is: the wall clock may have jumped
     /// since.</summary>
     public TimeSpan Waits => Waiting == 0 ? TimeSpan.Zero : clock.GetElapsedTime(_waitsSince);
+
+    /// <summary>Whether only what is durable may be shipped.</summary>
+    public bool IsPower { get; } = isPower;
+
+    /// <summary>Whether a write up to an LSN has been read and waits.</summary>
+    public bool HasWaiting(long throughLsn) => Waiting > 0 && _writes[0].Lsn <= throughLsn;
 
     /// <summary>Reads on; what waits already stays.</summary>
     public void Fill()

@@ -81,8 +81,7 @@ public static class LedgerRegistration
         options.Events.MetadataConfig.UserNameEnabled = true;
         options.Events.AddEventTypes(
         [
-            typeof(VolumeCreated), typeof(
-                VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(BitmapAdded),
+            typeof(VolumeCreated), typeof(VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(WritesRecovered), typeof(BitmapAdded),
             typeof(BitmapRemoved), typeof(BitmapCleared), typeof(BitmapEnabled), typeof(BitmapDisabled),
             typeof(CheckpointCreated), typeof(CheckpointRemoved),
         ]);

@@ -27,6 +27,13 @@ internal static unsafe partial class Libc
     public const short WriteLock = 1;
     public const short Unlocked = 2;
 
+    public const int DontNeed = 4;
+
+    public const int EmptyPath = 0x1000;
+    public const uint StatusBasic = 0x7FF;
+    public const ushort TypeMask = 0xF000;
+    public const ushort RegularFile = 0x8000;
+
     [LibraryImport("libc", EntryPoint = "pread64", SetLastError = true)]
     public static partial nint Read(int file, byte* target, nuint count, long offset);
 
@@ -51,6 +58,12 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
     public static partial int LockWhole(int file, int operation);
 
+    [LibraryImport("libc", EntryPoint = "posix_fadvise64")]
+    public static partial int Advise(int file, long offset, long length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Status(int directory, string path, int flags, uint mask, ref FileStatus status);
+
     public struct Vector
     {
         public byte* Base;
@@ -64,5 +77,38 @@ internal static unsafe partial class Libc
         public long Start;
         public long Length;
         public int ProcessId;
+    }
+
+    public struct FileTime
+    {
+        public long Seconds;
+        public uint Nanoseconds;
+        public int Reserved;
+    }
+
+    /// <summary><c>struct statx</c>, which is the same on every architecture.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 256)]
+    public struct FileStatus
+    {
+        public uint Mask;
+        public uint BlockSize;
+        public ulong Attributes;
+        public uint Links;
+        public uint User;
+        public uint Group;
+        public ushort Mode;
+        public ushort Spare;
+        public ulong Inode;
+        public ulong Size;
+        public ulong Blocks;
+        public ulong AttributesMask;
+        public FileTime Accessed;
+        public FileTime Born;
+        public FileTime Changed;
+        public FileTime Modified;
+        public uint NodeMajor;
+        public uint NodeMinor;
+        public uint DeviceMajor;
+        public uint DeviceMinor;
     }
 }

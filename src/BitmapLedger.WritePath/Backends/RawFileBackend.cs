@@ -1,14 +1,12 @@
 using System.Runtime.InteropServices;
+using BitmapLedger.Journal;
 using BitmapLedger.Nbd;
 using Microsoft.Win32.SafeHandles;
 
 namespace BitmapLedger.WritePath.Backends;
 
-/// <summary>
-/// A raw file or a block device. Each operation answers an errno of the protocol, 0 for success; none allocates.
-/// Any number of threads.
-/// </summary>
-public sealed unsafe class RawFileBackend : IDisposable
+/// <summary>A raw file or a block device.</summary>
+public sealed unsafe class RawFileBackend : IBackend
 {
     private const int ZeroesBytes = 1 << 20;
     private static readonly byte[] _zeroes = GC.AllocateArray<byte>(ZeroesBytes, pinned: true);
@@ -22,7 +20,7 @@ public sealed unsafe class RawFileBackend : IDisposable
         Size = size;
     }
 
-    /// <summary>Length of the file or device in bytes.</summary>
+    /// <inheritdoc />
     public long Size { get; }
 
     /// <summary>Opens and locks an image.</summary>
@@ -70,7 +68,7 @@ public sealed unsafe class RawFileBackend : IDisposable
         }
     }
 
-    /// <summary>Reads; bytes behind the end of a file that was cut are zeroes.</summary>
+    /// <inheritdoc />
     public int Read(long offset, Span<byte> target)
     {
         fixed (byte* bytes = target)
@@ -90,8 +88,7 @@ public sealed unsafe class RawFileBackend : IDisposable
         return 0;
     }
 
-    /// <summary>Reads what is in memory already.</summary>
-    /// <returns>False when the disk would have to be waited for, or does not say.</returns>
+    /// <inheritdoc />
     public bool TryReadNoWait(long offset, Span<byte> target)
     {
         fixed (byte* bytes = target)
@@ -101,7 +98,7 @@ public sealed unsafe class RawFileBackend : IDisposable
         }
     }
 
-    /// <summary>Writes.</summary>
+    /// <inheritdoc />
     public int Write(long offset, ReadOnlySpan<byte> source)
     {
         fixed (byte* bytes = source)
@@ -119,11 +116,7 @@ public sealed unsafe class RawFileBackend : IDisposable
         return 0;
     }
 
-    /// <summary>Makes bytes read as zeroes.</summary>
-    /// <param name="offset">First byte.</param>
-    /// <param name="length">Bytes.</param>
-    /// <param name="mayPunchHole">Whether the space may go.</param>
-    /// <param name="fast">Whether to refuse rather than to write zeroes.</param>
+    /// <inheritdoc />
     public int WriteZeroes(long offset, long length, bool mayPunchHole, bool fast)
     {
         var mode = Libc.FallocateKeepSize | (mayPunchHole ? Libc.FallocatePunchHole : Libc.FallocateZeroRange);
@@ -137,18 +130,31 @@ public sealed unsafe class RawFileBackend : IDisposable
         return errno;
     }
 
-    /// <summary>Gives the space of bytes back; where it cannot be given back nothing changes.</summary>
+    /// <inheritdoc />
     public int Trim(long offset, long length)
     {
         var errno = Allocate(Libc.FallocateKeepSize | Libc.FallocatePunchHole, offset, length);
         return errno == NbdErrno.NotSupported ? 0 : errno;
     }
 
-    /// <summary>Makes what was written durable.</summary>
+    /// <inheritdoc />
     public int Flush() => Libc.SyncData(_file) == 0 ? 0 : Failure();
 
-    /// <summary>How far the bytes from <paramref name="offset"/> on are all data, or all hole.</summary>
-    /// <returns>Whether they are a hole; where the file system does not say, data to the end.</returns>
+    /// <inheritdoc />
+    public void ForgetUnwritten() => _ = Libc.Advise(_file, 0, 0, Libc.DontNeed);
+
+    /// <inheritdoc />
+    public FileIdentity Identity()
+    {
+        var told = default(Libc.FileStatus);
+        // Of a device its own node says nothing about the data.
+        if (Libc.Status(_file, "", Libc.EmptyPath, Libc.StatusBasic, ref told) != 0 || (told.Mode & Libc.TypeMask) != Libc.RegularFile)
+            return default;
+        var nanoseconds = told.Changed.Seconds * 1_000_000_000 + told.Changed.Nanoseconds;
+        return new(((long)told.DeviceMajor << 32) | told.DeviceMinor, (long)told.Inode, (long)told.Size, nanoseconds);
+    }
+
+    /// <inheritdoc />
     public bool IsHole(long offset, long end, out long until)
     {
         var data = Libc.Seek(_file, offset, Libc.SeekData);

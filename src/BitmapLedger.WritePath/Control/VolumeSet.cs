@@ -1,6 +1,7 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
+using BitmapLedger.Journal;
 using BitmapLedger.Nbd;
 using BitmapLedger.WritePath.Backends;
 using BitmapLedger.WritePath.Tracking;
@@ -11,22 +12,27 @@ namespace BitmapLedger.WritePath.Control;
 public sealed class VolumeSet : IExportSource, IDisposable
 {
     private readonly string _dataDirectory;
-    private readonly TimeProvider _clock;
+    private static readonly TimeSpan _tidyPause = TimeSpan.FromSeconds(1);
+    private readonly Machine _machine;
     private readonly VolumeFile _file;
     private readonly Lock _lock = new();
     private readonly Dictionary<Guid, TrackedVolume> _volumes = [];
     private readonly Dictionary<Guid, ClosedVolume> _closed = [];
     private readonly Guid _run = Guid.CreateVersion7();
+    private readonly ManualResetEventSlim _ended = new();
+    private readonly Thread _tidying;
     private volatile IReadOnlyList<VolumeExport> _exports = [];
 
     /// <summary>No volume is open yet; <see cref="Recover"/> opens those of the last run.</summary>
     /// <param name="dataDirectory">The data directory.</param>
-    /// <param name="clock">Wall clock.</param>
-    public VolumeSet(string dataDirectory, TimeProvider clock)
+    /// <param name="machine">Clock and boot of the machine.</param>
+    public VolumeSet(string dataDirectory, Machine machine)
     {
         _dataDirectory = dataDirectory;
-        _clock = clock;
+        _machine = machine;
         _file = new(Path.Combine(dataDirectory, "agent", "volumes.json"));
+        _tidying = new Thread(Tidy) { IsBackground = true, Name = "tidy" };
+        _tidying.Start();
     }
 
     /// <summary>Called with the id of a volume whose connections must end, and returns when they have.</summary>
@@ -88,6 +94,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Rotate rotate => RotateAll(rotate),
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
+                    MakeDurable durable => MakeOneDurable(Find(durable.Id)),
+                    AcknowledgeLoss known => Done(() => Find(known.Id).Journal.AcknowledgeLoss()),
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
                     SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
@@ -118,6 +126,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
     /// <summary>Closes every volume in order; connections have ended.</summary>
     public void Dispose()
     {
+        _ended.Set();
+        _tidying.Join();
         lock (_lock)
         {
             _exports = [];
@@ -125,7 +135,26 @@ public sealed class VolumeSet : IExportSource, IDisposable
                 volume.Dispose();
             _volumes.Clear();
         }
+
+        _ended.Dispose();
     }
+
+    /// <summary>Once a second, outside the lock: a volume may have to wait for its disk.</summary>
+    private void Tidy()
+    {
+        while (!_ended.Wait(_tidyPause))
+        {
+            TrackedVolume[] volumes;
+            lock (_lock)
+                volumes = [.. _volumes.Values];
+            foreach (var volume in volumes)
+                volume.Tidy();
+        }
+    }
+
+    private static ControlReply MakeOneDurable(TrackedVolume volume) => volume.Journal.TryMakeDurable()
+        ? new Durable(volume.Journal.DurableLsn)
+        : new Failed("failed", $"the disk refused to make the journal of volume '{volume.Spec.Name}' durable");
 
     private static Done Done(Action act)
     {
@@ -162,7 +191,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
             return open;
         try
         {
-            _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _clock);
+            _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _machine);
             _closed.Remove(spec.Id);
             return _volumes[spec.Id];
         }
@@ -184,7 +213,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
         var number = 1;
         while (Directory.Exists($"{journal}.damaged-{number}"))
             number++;
-        Directory.Move(journal, $"{journal}.damaged-{number}");
+        var aside = $"{journal}.damaged-{number}";
+        Directory.Move(journal, aside);
+        JournalDirectories.GoOn(aside, journal);
     }
 
     private void SetQuotaOf(SetQuota request)
@@ -222,6 +253,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
     {
         var volumes = request.Volumes.Select(
             v => (Volume: Find(v.Id), Next: Granularity.FromBytes(v.Granularity))).ToList();
+        foreach (var (volume, _) in volumes)
+            if (RefuseRotation(volume) is { } refusal)
+                return refusal;
         var closed = 0;
         try
         {
@@ -246,6 +280,17 @@ public sealed class VolumeSet : IExportSource, IDisposable
         }
     }
 
+    private static Failed? RefuseRotation(TrackedVolume volume)
+    {
+        if (volume.Journal.IsSuspect)
+            return new(
+                "failed",
+                $"the disk refused to make volume '{volume.Spec.Name}' durable, so what it holds may revert; when the disk is well, start the agent again");
+        return volume.Journal.Lost is not null || volume.Journal.Recovered.Count > 0
+            ? new("busy", $"what happened to volume '{volume.Spec.Name}' while it was away is being recorded; try again")
+            : null;
+    }
+
     private ControlReply SettleOne(Settle request)
     {
         var volume = Find(request.Id);
@@ -254,7 +299,6 @@ public sealed class VolumeSet : IExportSource, IDisposable
             files[source.Name] = ReadBits(source.File!, volume);
         if (volume.Bitmaps.Settle(request.Fence, request.Bitmaps, files) is { } unknown)
             return new Failed("not-found", $"Dirty bitmap '{unknown}' not found");
-        volume.Journal.AcknowledgeLoss();
         return new Done();
     }
 

@@ -1,6 +1,7 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Journal;
+using BitmapLedger.Nbd;
 using BitmapLedger.WritePath.Backends;
 
 namespace BitmapLedger.WritePath.Tracking;
@@ -13,17 +14,22 @@ public sealed class TrackedVolume : IDisposable
     private static readonly TimeSpan _drainLimit = TimeSpan.FromSeconds(5);
 
     private readonly TimeProvider _clock;
+    private readonly GroupCommit _flushing;
+    private readonly Lock _tidying = new();
+    private int _flushErrno;
+    private bool _disposed;
     private long _closedAt;
     private readonly StallHistogram _stalls = new();
     private int _connections;
 
-    private TrackedVolume(VolumeSpec spec, RawFileBackend backend, JournalWriter journal, TimeProvider clock)
+    private TrackedVolume(VolumeSpec spec, IBackend backend, JournalWriter journal, TimeProvider clock)
     {
         Spec = spec;
         Backend = backend;
         Journal = journal;
         Bitmaps = new(spec.Size);
         _clock = clock;
+        _flushing = new(FlushAll);
     }
 
     /// <summary>What the volume was opened with.</summary>
@@ -35,9 +41,10 @@ public sealed class TrackedVolume : IDisposable
     /// <summary>Clients connected now.</summary>
     public int Connections => Volatile.Read(ref _connections);
 
-    internal RawFileBackend Backend { get; }
+    internal IBackend Backend { get; }
 
-    internal JournalWriter Journal { get; }
+    /// <summary>What it journals to.</summary>
+    public JournalWriter Journal { get; }
 
     internal Gate Gate { get; } = new();
 
@@ -45,25 +52,43 @@ public sealed class TrackedVolume : IDisposable
 
     internal bool StallsWhenFull => Spec.WhenFull == "stall";
 
-    /// <summary>Opens backend and journal; opening recovers what a killed process left.</summary>
+    /// <summary>Opens backend and journal; opening recovers what a killed process or a power loss left.</summary>
     /// <param name="spec">What to open.</param>
     /// <param name="journalDirectory">Directory of its journal.</param>
-    /// <param name="clock">Wall clock.</param>
+    /// <param name="machine">Clock and boot of the machine.</param>
     /// <exception cref="BackendException">The image or a setting cannot be used.</exception>
     /// <exception cref="CorruptionException">The journal is damaged.</exception>
-    public static TrackedVolume Open(VolumeSpec spec, string journalDirectory, TimeProvider clock)
+    public static TrackedVolume Open(VolumeSpec spec, string journalDirectory, Machine machine)
     {
-        if (spec.Durability != "process")
-            throw new BackendException(
-                "unsupported", $"Durability '{spec.Durability}' of volume '{spec.Name}' is not built yet; use --durability process");
         var backend = RawFileBackend.Open(spec.File, spec.ReadOnly);
+        return Open(spec, backend, new(journalDirectory, spec.Id, spec.JournalQuota, spec.MinLsn, machine.Clock)
+        {
+            BootId = machine.BootId,
+        });
+    }
+
+    /// <summary>Opens a volume on a backend, which is taken over.</summary>
+    /// <param name="spec">What to open.</param>
+    /// <param name="backend">Where its data is.</param>
+    /// <param name="options">Its journal; what <paramref name="spec"/> says of it holds.</param>
+    /// <exception cref="BackendException">The backend or a setting cannot be used.</exception>
+    /// <exception cref="CorruptionException">The journal is damaged.</exception>
+    public static TrackedVolume Open(VolumeSpec spec, IBackend backend, JournalOptions options)
+    {
         try
         {
             if (backend.Size < spec.Size)
                 throw new BackendException(
                     "failed", $"'{spec.File}' has {backend.Size} bytes, fewer than the {spec.Size} of volume '{spec.Name}'");
-            var journal = JournalWriter.Open(new(journalDirectory, spec.Id, spec.JournalQuota, spec.MinLsn, clock));
-            return new(spec, backend, journal, clock);
+            var journal = JournalWriter.Open(options with
+            {
+                Durability = Durability(spec),
+                VolumeBytes = spec.Size,
+                Identity = backend.Identity(),
+            });
+            if (journal.DataMayRevert)
+                backend.ForgetUnwritten();
+            return new(spec, backend, journal, options.Clock);
         }
         catch
         {
@@ -96,8 +121,23 @@ public sealed class TrackedVolume : IDisposable
     /// <summary>Reads what needs no disk.</summary>
     public bool TryReadNoWait(long offset, Span<byte> target) => Backend.TryReadNoWait(offset, target);
 
-    /// <summary>Makes what was replied to durable; an errno of the protocol.</summary>
-    public int Flush() => Spec.ReadOnly ? 0 : Backend.Flush();
+    /// <summary>
+    /// Makes what was replied to durable, its records before its data; an errno of the protocol. One flush serves all
+    /// who wait.
+    /// Once it failed it fails for as long as the volume is open, as in QEMU: what the system could not write it has
+    /// forgotten.
+    /// </summary>
+    public int Flush() => Spec.ReadOnly || _flushing.Run() ? 0 : Volatile.Read(ref _flushErrno);
+
+    /// <summary>Puts things in order that no request should wait for. Called about once a second.</summary>
+    public void Tidy()
+    {
+        lock (_tidying)
+        {
+            if (!_disposed && !Spec.ReadOnly && Journal.Tidy())
+                _ = Flush();
+        }
+    }
 
     /// <summary>Closes the gate for a rotation; false when a writer stayed inside too long.</summary>
     public bool TryCloseGate()
@@ -128,7 +168,7 @@ public sealed class TrackedVolume : IDisposable
         Journal.NowMicroseconds(), Bitmaps.Complete, Journal.BytesOnDisk, Connections,
         ShowUse(), new(
             _stalls.Count, _stalls.QuantileMicroseconds(0.5), _stalls.QuantileMicroseconds(0.99), _stalls.LongestMicroseconds),
-        Journal.Lost);
+        Journal.Lost, Journal.DurableLsn, [.. Journal.Recovered.Select(e => new RecoveredExtent(e.Offset, e.Length))]);
 
     /// <summary>How much of its journal's quota is used.</summary>
     internal JournalUse Use => Journal.Use;
@@ -150,9 +190,44 @@ public sealed class TrackedVolume : IDisposable
     /// <summary>Closes all of it in order. No connection uses it any more.</summary>
     public void Dispose()
     {
-        Journal.Dispose();
+        lock (_tidying)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            _ = Flush();
+            Journal.Close(Backend.Identity());
+        }
+
         Backend.Dispose();
         Bitmaps.Dispose();
         Gate.Dispose();
+    }
+
+    private static JournalDurability Durability(VolumeSpec spec) => spec.Durability switch
+    {
+        "power" => JournalDurability.Power,
+        "process" => JournalDurability.Process,
+        _ => throw new BackendException(
+            "unsupported", $"Durability '{spec.Durability}' of volume '{spec.Name}' is not known; take power or process"),
+    };
+
+    private bool FlushAll()
+    {
+        if (_flushErrno != 0)
+            return false;
+        var errno = NbdErrno.InputOutput;
+        var lsn = Journal.BeginFlush();
+        if (Journal.TryMakeDurable())
+        {
+            errno = Backend.Flush();
+            if (errno == 0)
+                Journal.EndFlush(lsn);
+            else
+                Journal.FailFlush();
+        }
+
+        Volatile.Write(ref _flushErrno, errno);
+        return errno == 0;
     }
 }

@@ -20,9 +20,10 @@ public sealed class VolumeWriter : IDisposable
     }
 
     /// <summary>
-    /// Does a batch in order of arrival: space in the journal, into the gate, marks, journal, and only then the
-    /// backend.
-    /// A mark can be too many, never missing; a write whose record cannot be stored does not happen.
+    /// Does a batch in order of arrival: space in the journal, a trace that a power loss leaves, into the gate, marks,
+    /// journal,
+    /// and only then the backend. A mark can be too many, never missing; a write whose record cannot be stored does
+    /// not happen.
     /// </summary>
     /// <param name="data">What <see cref="PendingWrite.DataStart"/> points into.</param>
     /// <param name="batch">The writes; each gets its <see cref="PendingWrite.Errno"/>.</param>
@@ -36,14 +37,15 @@ public sealed class VolumeWriter : IDisposable
             return;
         }
 
+        var requests = _requests.AsSpan(0, count);
+        var isProtected = journal.TryProtect(requests);
         _volume.Gate.Enter(_place);
         try
         {
-            var requests = _requests.AsSpan(0, count);
             var live = _volume.Bitmaps.Live;
             foreach (ref readonly var request in requests)
                 live.MarkDirty(request.Offset, request.Length);
-            if (count > 0 && !journal.TryAppend(requests, _connection, out _))
+            if (count > 0 && !(journal.TryAppend(requests, _connection, out _) && (isProtected || journal.TryMakeDurable())))
                 Refuse(batch, NbdErrno.InputOutput);
             else
                 Perform(data, batch);
@@ -51,11 +53,18 @@ public sealed class VolumeWriter : IDisposable
         finally
         {
             _volume.Gate.Leave(_place);
+            journal.Complete(requests, _connection, isProtected);
         }
+
+        FlushForced(batch);
     }
 
     /// <summary>Gives the place of the connection back.</summary>
-    public void Dispose() => _volume.Gate.Unregister(_place);
+    public void Dispose()
+    {
+        _volume.Journal.Disconnect(_connection);
+        _volume.Gate.Unregister(_place);
+    }
 
     private int Collect(Span<PendingWrite> batch)
     {
@@ -70,14 +79,17 @@ public sealed class VolumeWriter : IDisposable
 
     private void Perform(ReadOnlySpan<byte> data, Span<PendingWrite> batch)
     {
-        var flush = false;
         foreach (ref var write in batch)
-        {
             write.Errno = write.Length == 0 ? 0 : Perform(data, in write);
-            flush |= write.Fua;
-        }
+    }
 
-        if (!flush || _volume.Flush() is not (var errno and not 0))
+    /// <summary>FUA: durable before the reply. Outside the gate: a rotation waits for no disk.</summary>
+    private void FlushForced(Span<PendingWrite> batch)
+    {
+        var wanted = false;
+        foreach (ref readonly var write in batch)
+            wanted |= write.Fua && write.Errno == 0;
+        if (!wanted || _volume.Flush() is not (var errno and not 0))
             return;
         foreach (ref var write in batch)
             write.Errno = write.Fua && write.Errno == 0 ? errno : write.Errno;

@@ -1,0 +1,83 @@
+using BitmapLedger.Bitmaps;
+
+namespace BitmapLedger.Journal;
+
+/// <summary>
+/// What opening a journal comes to. Nothing was unsafe after a clean stop; a killed process has lost nothing either,
+/// but what it
+/// had not synced is not on the disk yet; after a power loss, or when the disk had refused to make something durable,
+/// what may
+/// have been written or may have reverted is found and kept until the ledger has it.
+/// </summary>
+/// <param name="Boot">Open in this boot.</param>
+/// <param name="Ceiling">LSNs that may be given.</param>
+/// <param name="Found">What the segments hold.</param>
+/// <param name="LastLsn">LSNs go on above this.</param>
+/// <param name="Marks">How far journal and data are durable.</param>
+/// <param name="RewriteAbove">Records above this LSN must be written again before they count as durable; null when
+/// none need be.</param>
+/// <param name="Recovered">What the ledger must be told; empty when nothing.</param>
+/// <param name="DataMayRevert">Whether memory holds data that the disk refused and may revert to.</param>
+/// <param name="Activity">The activity log; null under durability <c>process</c>.</param>
+internal sealed record JournalOpening(
+    BootState Boot, LsnCeiling Ceiling, JournalRecovery Found, long LastLsn, DurableMarks Marks, long? RewriteAbove,
+    IReadOnlyList<Extent> Recovered, bool DataMayRevert, ActivityLog? Activity)
+{
+    /// <summary>A file of this name says that the segments were set aside by hand.</summary>
+    public const string SetAsideMark = "aside";
+
+    /// <summary>Each step is durable before the next one relies on it: a crash at any point opens again the same
+    /// way.</summary>
+    public static JournalOpening Run(JournalOptions options)
+    {
+        options.Disk.CreateDirectory(options.Directory);
+        var power = options.Durability == JournalDurability.Power;
+        var boot = BootState.Read(options.Disk, options.Directory, options.BootId);
+        var ceiling = LsnCeiling.Read(options.Disk, options.Directory, options.LsnsAhead);
+        var used = boot.Exists || SegmentFiles.Headers(options.Disk, options.Directory, options.VolumeId).Count > 0;
+        var wentDown = used && !boot.WasClosed && !boot.IsSameBoot;
+        var suspect = boot.IsSuspect && !boot.WasClosed;
+        var found = JournalRecovery.Read(options, isPartial: wentDown && !power);
+        var lastLsn = Math.Max(Math.Max(found.LastLsn, boot.FloorLsn), options.MinLsn);
+        if (wentDown || suspect)
+            lastLsn = Math.Max(lastLsn, ceiling.Value);
+
+        IReadOnlyList<Extent>? active = power ? ActivityFile.Read(options.Disk, options.Directory, options.VolumeId) : [];
+        // A damaged journal was set aside: nobody knows any more what was under way.
+        if (wentDown && found.Segments.Count == 0 && options.Disk.Names(options.Directory).Contains(SetAsideMark))
+            active = null;
+        var inexact = power && (wentDown || suspect || active is null);
+        var recovered = inexact ? RecoveredWrites.Find(options, active, found) : RecoveredWrites.Read(options);
+        if (inexact && recovered.Count > 0)
+            RecoveredWrites.Write(options, recovered);
+
+        var killed = used && !boot.WasClosed && boot.IsSameBoot;
+        // While the machine stays up nothing has become durable, told or not.
+        var marks = killed ? found.Marks : new DurableMarks(lastLsn, lastLsn);
+        var activity = power ? ActivityLog.Open(options, killed ? active ?? [] : [], lastLsn) : null;
+        try
+        {
+            // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
+            var unsure = !power && boot.IsSameBoot && (boot.IsUnsure || boot.IsSuspect);
+            boot.Open(Loss(options, boot, wentDown, suspect), lastLsn, unsure);
+        }
+        catch
+        {
+            activity?.Dispose();
+            throw;
+        }
+
+        return new(
+            boot, ceiling, found, lastLsn, marks, power && killed ? found.Marks.JournalLsn : null, recovered, suspect,
+            activity);
+    }
+
+    private static LossReason Loss(JournalOptions options, BootState boot, bool wentDown, bool suspect)
+    {
+        if (boot.WasClosed && boot.Identity.IsOtherThan(options.Identity))
+            return LossReason.ChangedWhileClosed;
+        if (options.Durability == JournalDurability.Power)
+            return LossReason.None;
+        return wentDown ? LossReason.MachineWentDown : suspect ? LossReason.NotDurable : LossReason.None;
+    }
+}

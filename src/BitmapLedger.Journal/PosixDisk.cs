@@ -1,0 +1,138 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace BitmapLedger.Journal;
+
+/// <summary>The machine's file systems. Linux.</summary>
+public sealed partial class PosixDisk : IJournalDisk
+{
+    private const int ReadOnlyDirectory = 0x1_0000;
+    private const int CloseOnExec = 0x8_0000;
+    private const int Interrupted = 4;
+
+    private PosixDisk()
+    {
+    }
+
+    /// <summary>The only one: it holds nothing.</summary>
+    public static PosixDisk Instance { get; } = new();
+
+    /// <inheritdoc />
+    public void CreateDirectory(string directory) => Directory.CreateDirectory(directory);
+
+    /// <inheritdoc />
+    public IReadOnlyList<string> Names(string directory) => Directory.Exists(directory)
+        ? [.. Directory.EnumerateFiles(directory).Select(f => Path.GetFileName(f))]
+        : [];
+
+    /// <inheritdoc />
+    public IJournalFile? TryOpen(string path, bool writable)
+    {
+        try
+        {
+            return new PosixFile(File.OpenHandle(
+                path, FileMode.Open, writable ? FileAccess.ReadWrite : FileAccess.Read,
+                FileShare.ReadWrite | FileShare.Delete));
+        }
+        catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <inheritdoc />
+    public IJournalFile Create(string path) => new PosixFile(
+        File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete));
+
+    /// <inheritdoc />
+    public void Move(string from, string to) => File.Move(from, to, overwrite: true);
+
+    /// <inheritdoc />
+    public void Delete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Then it is not there either.
+        }
+    }
+
+    /// <inheritdoc />
+    public void SyncDirectory(string directory)
+    {
+        var handle = OpenRaw(directory, ReadOnlyDirectory | CloseOnExec, 0);
+        if (handle < 0)
+            throw Failure($"cannot open directory '{directory}'");
+        try
+        {
+            while (SyncAll(handle) != 0)
+                if (Marshal.GetLastPInvokeError() != Interrupted)
+                    throw Failure($"cannot sync directory '{directory}'");
+        }
+        finally
+        {
+            _ = CloseRaw(handle);
+        }
+    }
+
+    private static IOException Failure(string what) => new($"{what}: {Marshal.GetLastPInvokeErrorMessage()}");
+
+    [LibraryImport("libc", EntryPoint = "open64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenRaw(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    private static partial int CloseRaw(int handle);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int SyncAll(int handle);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    private static partial int SyncData(SafeFileHandle handle);
+
+    [LibraryImport("libc", EntryPoint = "posix_fallocate64", SetLastError = false)]
+    private static partial int AllocateRaw(SafeFileHandle handle, long offset, long length);
+
+    private sealed class PosixFile(SafeFileHandle handle) : IJournalFile
+    {
+        public long Length => RandomAccess.GetLength(handle);
+
+        public void Allocate(long length)
+        {
+            int errno;
+            while ((errno = AllocateRaw(handle, 0, length)) == Interrupted)
+            {
+            }
+
+            if (errno != 0)
+                throw new IOException($"cannot allocate {length} bytes: {Marshal.GetPInvokeErrorMessage(errno)}");
+        }
+
+        public int Read(Span<byte> target, long offset)
+        {
+            var done = 0;
+            while (done < target.Length)
+            {
+                var count = RandomAccess.Read(handle, target[done..], offset + done);
+                if (count == 0)
+                    break;
+                done += count;
+            }
+
+            return done;
+        }
+
+        public void Write(ReadOnlySpan<byte> source, long offset) => RandomAccess.Write(handle, source, offset);
+
+        public void Sync()
+        {
+            while (SyncData(handle) != 0)
+                if (Marshal.GetLastPInvokeError() != Interrupted)
+                    throw Failure("cannot sync");
+        }
+
+        public void Dispose() => handle.Dispose();
+    }
+}

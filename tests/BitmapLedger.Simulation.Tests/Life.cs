@@ -1,0 +1,362 @@
+using System.Buffers.Binary;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts.Control;
+using BitmapLedger.Journal;
+using BitmapLedger.WritePath.Tracking;
+
+namespace BitmapLedger.Simulation.Tests;
+
+/// <summary>
+/// One life of a volume, all of it from one seed: several runs of the Agent's write path, each ended by a crash after any
+/// change
+/// of a disk, or in order; between them the machine stays up or loses power. The classes are the real ones; disks and
+/// clock are not.
+/// </summary>
+internal sealed class Life : IDisposable
+{
+    private const int Sectors = 96;
+    private const int BatchMax = 4;
+    private const int LengthMax = 12;
+    private const int RegionBytes = 8 * SimulatedInode.Sector;
+    private static readonly Guid _id = Guid.Parse("0190a000-0000-7000-8000-000000000003");
+
+    private readonly World _world;
+    private readonly SimulatedDisk _disk;
+    private readonly SimulatedData _data;
+    private readonly SimulatedLedger _ledger;
+    private readonly Model _model = new(Sectors);
+    private readonly VolumeSpec _spec;
+    private readonly int _regionsMax;
+    private readonly List<VolumeWriter> _writers = [];
+    private readonly byte[] _buffer = new byte[2 * BatchMax * LengthMax * SimulatedInode.Sector];
+    private TrackedVolume _volume = null!;
+    private int _boot;
+    private int _depth;
+    private bool _flushing;
+    private bool _unsure;
+
+    public Life(int seed, Mutant mutant)
+    {
+        _world = new(seed, mutant);
+        _disk = new(_world);
+        _data = new(_world, Sectors) { SkipsFlush = mutant == Mutant.EvictTooEarly };
+        _regionsMax = _world.Random.Next(3) switch { 0 => 2, 1 => 4, _ => 16 };
+        var durability = _world.Chance(5) ? "process" : "power";
+        _spec = new(_id, "v", "data", _data.Size, false, durability, "fail", 8 * SegmentBytes, 0);
+        _ledger = new(_world, () => new("journal", _id, _disk), IsPower);
+        _data.OnWrite = () => Meanwhile(inFlush: false);
+        _data.AfterWrite = _disk.CatchUp;
+        _data.OnFlush = () => Meanwhile(inFlush: true);
+    }
+
+    private static int SegmentBytes => 5 * SimulatedInode.Sector;
+
+    private bool IsPower => _spec.Durability == "power";
+
+    /// <summary>Lives it. Returns how many changes of disks that took.</summary>
+    /// <exception cref="ViolationException">Something was seen that must never be.</exception>
+    public long Run()
+    {
+        var faultEvery = _world.Chance(3) ? 40 + _world.Random.Next(200) : 0;
+        var exact = faultEvery == 0;
+        for (var run = _world.Random.Next(1, 5); run >= 0; run--)
+        {
+            var last = run == 0;
+            _world.Restart(last || _world.Chance(6) ? null : _world.Random.Next(400), last ? 0 : faultEvery);
+            var ended = RunOnce(last);
+            if (ended == Ending.Damaged)
+                return _world.Changes;
+            exact &= End(ended);
+            if (exact && _ledger.IsInexact)
+                throw new ViolationException("nothing but processes ended, and an answer is not exact");
+        }
+
+        return _world.Changes;
+    }
+
+    public void Dispose() => _data.Dispose();
+
+    private Ending RunOnce(bool last)
+    {
+        try
+        {
+            _volume = TrackedVolume.Open(_spec, _data, new("journal", _id, _spec.JournalQuota, 0, _world.Clock, SegmentBytes)
+            {
+                Disk = _disk,
+                BootId = $"boot {_boot}",
+                RegionBytes = RegionBytes,
+                RegionsMax = _regionsMax,
+                LsnsAhead = 16,
+                PreparesAhead = false,
+            });
+            _model.Observe(_data.Seen);
+            _ledger.Meet(_volume);
+            _model.Check(_ledger);
+            _ledger.CheckJournal(_volume);
+            for (var step = last ? 0 : _world.Random.Next(5, 50); step > 0; step--)
+                Step();
+            return Close();
+        }
+        catch (SimulatedCrashException)
+        {
+            return Ending.Crash;
+        }
+        catch (IOException) when (_world.Faults > 0)
+        {
+            // The volume does not open while its disk refuses; the next run tries again.
+            return Ending.Crash;
+        }
+        catch (CorruptionException) when (_world.Faults > 0)
+        {
+            // A journal whose disk forgot what it had synced is refused by file and offset, and repaired by command.
+            return Ending.Damaged;
+        }
+    }
+
+    /// <summary>A stop that the disk refused to make durable counts as a crash.</summary>
+    private Ending Close()
+    {
+        var faults = _world.Faults;
+        var suspect = _volume.Journal.IsSuspect;
+        _data.SkipsFlush |= _world.Mutant == Mutant.CloseUnflushed;
+        _volume.Dispose();
+        _data.SkipsFlush = _world.Mutant == Mutant.EvictTooEarly;
+        return suspect || _world.Faults > faults ? Ending.Crash : Ending.InOrder;
+    }
+
+    /// <summary>What the end of a run does to the machine; false when it went down.</summary>
+    private bool End(Ending ended)
+    {
+        var suspect = _volume?.Journal.IsSuspect ?? false;
+        _world.GoDown();
+        _writers.Clear();
+        (_depth, _flushing) = (0, false);
+        _data.OnWrite = () => Meanwhile(inFlush: false);
+        _data.IsWritten = false;
+        var losesPower = _world.Chance(2);
+        if (losesPower)
+        {
+            _disk.LosePower();
+            _data.LosePower();
+            _boot++;
+            _ledger.Restart();
+            if (_world.Mutant == Mutant.ForgetCeiling)
+                _disk.Forget("ceiling");
+        }
+
+        // Under durability `process` nothing is written again that the disk refused: until the next boot no stop is in order.
+        _unsure |= suspect && !IsPower;
+        if (suspect || (losesPower && (_unsure || ended != Ending.InOrder)))
+            _model.LoseUnflushed(all: !IsPower);
+        _unsure &= !losesPower;
+        _model.Observe(_data.Seen);
+        return !losesPower;
+    }
+
+    private void Step()
+    {
+        _world.Clock.Now = _world.Clock.Now.AddMilliseconds(_world.Random.Next(20));
+        switch (_world.Random.Next(24))
+        {
+            case < 13:
+                Write();
+                break;
+            case 13 or 14:
+                Flush();
+                break;
+            case < 18:
+                _ledger.Ship(_volume, long.MaxValue);
+                _ledger.Release(_volume);
+                break;
+            case 18 or 19:
+                Checkpoint();
+                break;
+            case 20 or 21:
+                Tidy();
+                break;
+            case 22 when _writers.Count > 1:
+                _volume.Disconnect(_writers[0]);
+                _writers.RemoveAt(0);
+                break;
+            default:
+                _disk.Evict();
+                _data.Evict();
+                break;
+        }
+
+        _model.Observe(_data.Seen);
+    }
+
+    /// <summary>Something happens while a write or a flush is under way.</summary>
+    private void Meanwhile(bool inFlush)
+    {
+        if (_depth > 0 || !_world.Chance(6) || _world.IsDown)
+            return;
+        _depth++;
+        var before = _flushing;
+        _flushing |= inFlush;
+        _model.Observe(_data.Seen);
+        switch (_world.Random.Next(_flushing ? 1 : 5))
+        {
+            case 0 or 1:
+                Write();
+                break;
+            case 2:
+                Flush();
+                break;
+            case 3:
+                _ledger.Ship(_volume, long.MaxValue);
+                break;
+            case 4 when _world.Mutant == Mutant.DropDrain:
+                Cut();
+                break;
+            default:
+                Tidy();
+                break;
+        }
+
+        _flushing = before;
+        _depth--;
+    }
+
+    private void Tidy()
+    {
+        for (var round = _world.Chance(3) ? 31 : 1; round > 0; round--)
+            _volume.Tidy();
+    }
+
+    private void Flush()
+    {
+        var covered = _model.Acknowledged();
+        if (_volume.Flush() != 0)
+            return;
+        foreach (var write in covered)
+            write.IsFlushed = true;
+    }
+
+    private void Checkpoint()
+    {
+        // As the Agent: no command stands before what the ledger does not know of.
+        if (_volume.Journal.IsSuspect)
+            return;
+        if (!_volume.TryCloseGate())
+            throw new ViolationException("a gate with nobody inside does not close");
+        Cut();
+    }
+
+    private void Cut()
+    {
+        FenceRecord fence;
+        try
+        {
+            fence = _volume.Cut(Granularity.Default);
+        }
+        catch (IOException)
+        {
+            return;
+        }
+        finally
+        {
+            _volume.OpenGate();
+        }
+
+        _model.Observe(_data.Seen);
+        var time = _model.Now;
+        _ledger.Ship(_volume, fence.Lsn);
+        // What is not durable yet keeps the command waiting; here it is given up.
+        if (_volume.Journal.DurableLsn >= fence.Lsn)
+            _model.AddCheckpoint(time, _ledger.Count);
+    }
+
+    private void Write()
+    {
+        var writer = Writer();
+        List<SentWrite> sent = [];
+        List<PendingWrite> batch = [];
+        var lsn = _volume.Journal.LastLsn;
+        for (var count = _world.Random.Next(1, BatchMax + 1); count > 0; count--)
+        {
+            var length = _world.Random.Next(1, LengthMax + 1);
+            var first = _world.Random.Next(Sectors - length + 1);
+            var write = new SentWrite(
+                _model.NextId(), _world.Chance(8) ? WriteKind.WriteZeroes : WriteKind.Write,
+                first * (long)SimulatedInode.Sector, length * (long)SimulatedInode.Sector, ++lsn);
+            batch.Add(Pending(write, sent.Count));
+            sent.Add(write);
+            _model.Send(write);
+        }
+
+        var before = _data.OnWrite;
+        if (_world.Mutant == Mutant.MarkAfterWrite)
+            WriteFirst(sent);
+        var landed = 0;
+        _data.OnWrite = () =>
+        {
+            _data.OnWrite = before;
+            for (; landed < sent.Count; landed++)
+                _model.Land(sent[landed]);
+            before();
+        };
+        var pending = batch.ToArray();
+        writer.Write(_buffer, pending);
+        _data.OnWrite = before;
+        _data.IsWritten = false;
+        for (var i = 0; i < pending.Length; i++)
+        {
+            if (pending[i].Errno != 0)
+                continue;
+            (sent[i].IsAcknowledged, sent[i].MustBeRecorded) = (true, true);
+            sent[i].IsFlushed |= pending[i].Fua;
+        }
+    }
+
+    private void WriteFirst(List<SentWrite> sent)
+    {
+        _data.OnWrite = () => { };
+        foreach (var write in sent)
+        {
+            var values = new long[write.Length / SimulatedInode.Sector];
+            Array.Fill(values, write.Kind == WriteKind.Write ? write.Id : 0);
+            _data.Write(write.Offset, values);
+        }
+
+        _data.IsWritten = true;
+    }
+
+    private PendingWrite Pending(SentWrite write, int index)
+    {
+        // A nested write would overwrite the buffer of the one it interrupts.
+        var start = (_depth * BatchMax + index) * LengthMax * SimulatedInode.Sector;
+        return new()
+        {
+            Kind = write.Kind,
+            Offset = write.Offset,
+            Length = write.Length,
+            Fua = !_flushing && _depth == 0 && _world.Chance(8),
+            DataStart = Fill(start, write),
+        };
+    }
+
+    private int Fill(int start, SentWrite write)
+    {
+        for (var at = start; at < start + write.Length; at += SimulatedInode.Sector)
+            BinaryPrimitives.WriteInt64LittleEndian(_buffer.AsSpan(at), write.Id);
+        return start;
+    }
+
+    private VolumeWriter Writer()
+    {
+        var index = Math.Min(_depth * 2 + _world.Random.Next(2), 3);
+        while (_writers.Count <= index)
+            _writers.Add(_volume.Connect($"client {_writers.Count}")!);
+        return _writers[index];
+    }
+
+    private enum Ending
+    {
+        InOrder,
+        Crash,
+        Damaged,
+    }
+}

@@ -1,0 +1,53 @@
+namespace BitmapLedger.Simulation.Tests;
+
+/// <summary>
+/// What a mistake in the product would look like from the disk, from the client or from the ledger. Each of them must
+/// be
+/// caught: that is the test of the test.
+/// </summary>
+public enum Mutant
+{
+    None,
+
+    /// <summary>Syncs of segments do nothing.</summary>
+    SkipJournalSync,
+
+    /// <summary>Syncs of the activity log do nothing.</summary>
+    SkipActivitySync,
+
+    /// <summary>Syncs of the directory do nothing.</summary>
+    SkipDirectorySync,
+
+    /// <summary>Flushes of the data do nothing, so regions are believed clean and evicted too early.</summary>
+    EvictTooEarly,
+
+    /// <summary>A failed sync is tried again and then believed.</summary>
+    BelieveFailedSync,
+
+    /// <summary>The data goes out before the mark, the record and the region.</summary>
+    MarkAfterWrite,
+
+    /// <summary>The activity log is written after the data.</summary>
+    ActivityAfterData,
+
+    /// <summary>A rotation does not wait for the writers inside.</summary>
+    DropDrain,
+
+    /// <summary>A block of writes is shipped twice.</summary>
+    ShipTwice,
+
+    /// <summary>Records are shipped before they are durable.</summary>
+    ShipUnsynced,
+
+    /// <summary>The journal is told that more is shipped than is.</summary>
+    FreeTooEarly,
+
+    /// <summary>The ceiling of LSNs is forgotten.</summary>
+    ForgetCeiling,
+
+    /// <summary>The ledger does not record what a recovery found.</summary>
+    ForgetRecovered,
+
+    /// <summary>A clean stop leaves the data unflushed.</summary>
+    CloseUnflushed,
+}

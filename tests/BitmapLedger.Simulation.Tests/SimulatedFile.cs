@@ -1,0 +1,75 @@
+using BitmapLedger.Journal;
+
+namespace BitmapLedger.Simulation.Tests;
+
+/// <summary>An open file of the simulated disk.</summary>
+internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedInode inode) : IJournalFile
+{
+    public long Length => inode.Length;
+
+    private bool IsBoot => inode.Name.StartsWith("boot", StringComparison.Ordinal);
+
+    /// <summary>The log that is in use, not the one that is being made.</summary>
+    private bool IsActivity => inode.IsInUse && inode.Name.StartsWith("activity", StringComparison.Ordinal);
+
+    public void Allocate(long length)
+    {
+        world.Change(() => { });
+        if (world.Fails())
+            throw new IOException("no space left on device");
+        inode.Resize((int)length);
+    }
+
+    public int Read(Span<byte> target, long offset) => inode.Read(target, offset);
+
+    public void Write(ReadOnlySpan<byte> source, long offset)
+    {
+        var bytes = source.ToArray();
+        world.Change(() => inode.Write(bytes.AsSpan(0, Part(bytes.Length, offset)), offset));
+        if (!IsBoot && world.Fails())
+        {
+            inode.Write(bytes.AsSpan(0, Part(bytes.Length, offset)), offset);
+            throw new IOException("no space left on device");
+        }
+
+        if (world.Mutant == Mutant.ActivityAfterData && IsActivity)
+            disk.Postpone(() => inode.Write(bytes, offset));
+        else
+            inode.Write(source, offset);
+    }
+
+    public void Sync()
+    {
+        world.Change(() => { });
+        if (!IsBoot && world.Fails())
+        {
+            inode.FailSync(world.Random);
+            if (world.Mutant != Mutant.BelieveFailedSync)
+                throw new IOException("input/output error");
+        }
+
+        if (world.Mutant == Mutant.ActivityAfterData && IsActivity)
+            disk.Postpone(inode.Sync);
+        else if (!IsSkipped())
+            inode.Sync();
+    }
+
+    public void Dispose()
+    {
+    }
+
+    /// <summary>How much of a write happens that is cut off: the system copies page by page, so a sector is never cut.</summary>
+    private int Part(int length, long offset)
+    {
+        var boundaries = (int)((offset + length - 1) / SimulatedInode.Sector - offset / SimulatedInode.Sector);
+        var boundary = world.Random.Next(boundaries + 1);
+        return boundary == 0 ? 0 : (int)((offset / SimulatedInode.Sector + boundary) * SimulatedInode.Sector - offset);
+    }
+
+    private bool IsSkipped() => world.Mutant switch
+    {
+        Mutant.SkipActivitySync => IsActivity,
+        Mutant.SkipJournalSync => inode.Name.EndsWith(".seg", StringComparison.Ordinal),
+        _ => false,
+    };
+}
