@@ -24,7 +24,7 @@ internal static class OperationEndpoints
     {
         var http = ServerFiles.HttpAddress(services);
         if (!await watch.LookAsync(c) || !opening.IsOpen)
-            return NotReady($"waiting for PostgreSQL: {watch.Reason ?? "it has just come"}", http);
+            return NotReady($"{ReadyAnswer.WaitingForPostgres}: {watch.Reason ?? "it has just come"}", http);
         if (!loop.IsReady)
             return NotReady("waiting for the agent", http);
         var welcome = await agent.StatusAsync(c);

@@ -87,6 +87,27 @@ public sealed class OutageTests : IAsyncLifetime
         await Ledgers.AssertWholeAsync(ledger, client);
     }
 
+    [Fact]
+    public async Task A_ledger_that_is_started_while_postgres_is_away_serves_its_volumes_and_is_ready_when_it_comes()
+    {
+        await using var ledger = await Ledgers.OnAsync(_cluster.ConnectionString);
+        ledger.Json("volume", "create", "v", "--size", "1G");
+        ledger.Json("bitmap", "add", "v", "b0");
+        await ledger.StopAsync();
+        await _cluster.KillAsync();
+
+        var serving = ledger.ServeAsync("--database", _cluster.ConnectionString);
+        while (!File.Exists(ledger.NbdSocket) && !serving.IsCompleted)
+            await Task.Delay(10);
+        using var client = new AcknowledgedWrites(ledger.Export("v"), 0);
+        await client.UntilAsync(200);
+        Assert.False(serving.IsCompleted);
+        await _cluster.StartAsync();
+        await serving;
+
+        await Ledgers.AssertWholeAsync(ledger, client);
+    }
+
     // Method: a proxy cuts each connection after a seeded number of bytes while clients write and checkpoints are made,
     // each one asked for again under its id until it is answered.
     [Fact]

@@ -133,6 +133,7 @@ internal sealed class Service(Session session, ServeOptions options)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(_readyLimit);
+        var said = false;
         using var api = session.Connect();
         while (true)
         {
@@ -142,9 +143,16 @@ internal sealed class Service(Session session, ServeOptions options)
                 if (File.Exists(session.Directory.ApiSocket))
                     return JsonSerializer.Deserialize(await api.GetAsync("health/ready"), ApiJson.Default.ReadyAnswer)!;
             }
-            catch (CliException)
+            catch (CliException waiting)
             {
-                // Not yet.
+                // Not yet. Clients of the agent write on however long a PostgreSQL of the user's own is away.
+                if (waiting.Message.Contains(ReadyAnswer.WaitingForPostgres, StringComparison.Ordinal))
+                {
+                    limit.CancelAfter(_readyLimit);
+                    if (!said)
+                        await Console.Error.WriteLineAsync($"bml: {ReadyAnswer.WaitingForPostgres}; volumes are served meanwhile");
+                    said = true;
+                }
             }
 
             await Task.Delay(_look, limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

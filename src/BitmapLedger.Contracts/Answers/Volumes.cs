@@ -91,7 +91,11 @@ public sealed record SchemaAnswer(int Version, int Expected, bool Current);
 /// <param name="Status"><c>ready</c> or why not.</param>
 /// <param name="Http">Address of HTTP over TCP.</param>
 /// <param name="Nbd">NBD URIs.</param>
-public sealed record ReadyAnswer(string Status, string? Http, IReadOnlyList<string> Nbd);
+public sealed record ReadyAnswer(string Status, string? Http, IReadOnlyList<string> Nbd)
+{
+    /// <summary>How <see cref="Status"/> begins while PostgreSQL is away.</summary>
+    public const string WaitingForPostgres = "waiting for PostgreSQL";
+}
 
 /// <summary>Versions of the programs.</summary>
 /// <param name="Version">Of all of them: they are released together.</param>
