@@ -55,7 +55,7 @@ internal sealed class TestLedger : IAsyncDisposable
 
     public JournalConnection Connection { get; }
 
-    public Queries Queries => new(Points, Reader);
+    public Queries Queries => new(Points, Reader, Streams, TimeProvider.System);
 
     public static async Task<TestLedger> StartAsync(PostgresFixture postgres)
     {
