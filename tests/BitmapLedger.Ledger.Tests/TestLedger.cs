@@ -65,7 +65,7 @@ internal sealed class TestLedger : IAsyncDisposable
         return ledger;
     }
 
-    public Shipper NewShipper() => new(Streams, new NoAgent(), Settings);
+    public Shipper NewShipper() => new(Streams, new NoAgent(), Settings, TimeProvider.System);
 
     /// <summary>Appends command events where the journal stands.</summary>
     public async Task AppendAsync(long expectedEvent, params IVolumeEvent[] events)
