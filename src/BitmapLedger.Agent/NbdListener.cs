@@ -9,11 +9,17 @@ namespace BitmapLedger.Agent;
 /// <summary>One place where clients connect.</summary>
 internal sealed class NbdListener : IDisposable
 {
-    private readonly Socket _socket;
+    /// <summary>How long a shared socket is waited on before the listener looks whether it was closed.</summary>
+    private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(200);
 
-    private NbdListener(Socket socket, NbdUri uri)
+    private readonly Socket _socket;
+    private readonly bool _isShared;
+    private volatile bool _closed;
+
+    private NbdListener(Socket socket, NbdUri uri, bool isShared = false)
     {
         _socket = socket;
+        _isShared = isShared;
         Uri = uri;
     }
 
@@ -22,7 +28,7 @@ internal sealed class NbdListener : IDisposable
 
     /// <summary>Those that were handed over.</summary>
     public static IEnumerable<NbdListener> Inherited() =>
-        InheritedSockets.Take().Select(s => new NbdListener(s.Socket, s.Uri));
+        InheritedSockets.Take().Select(s => new NbdListener(s.Socket, s.Uri, isShared: true));
 
     public static NbdListener Open(NbdUri uri)
     {
@@ -60,7 +66,12 @@ internal sealed class NbdListener : IDisposable
         {
             try
             {
-                return _socket.Accept();
+                if (!_isShared)
+                    return _socket.Accept();
+                while (!_socket.Poll(_look, SelectMode.SelectRead))
+                    if (_closed)
+                        return null;
+                return _closed ? null : _socket.Accept();
             }
             catch (SocketException aborted) when (
                 aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
@@ -74,5 +85,14 @@ internal sealed class NbdListener : IDisposable
         }
     }
 
-    public void Dispose() => _socket.Dispose();
+    /// <summary>
+    /// Accepts nobody any more. A socket that was handed over is only let go: closing it here would shut it down for its
+    /// owner too, and turn clients away that are to wait for the next Agent.
+    /// </summary>
+    public void Dispose()
+    {
+        _closed = true;
+        if (!_isShared)
+            _socket.Dispose();
+    }
 }

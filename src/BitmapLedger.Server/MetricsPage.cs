@@ -2,7 +2,7 @@ using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
-using Npgsql;
+using BitmapLedger.Ledger.Storing;
 using Prometheus;
 
 namespace BitmapLedger.Server;
@@ -11,12 +11,9 @@ namespace BitmapLedger.Server;
 /// <c>GET /metrics</c> in Prometheus' text format. Everything is asked at the scrape, from the Agent and not from
 /// PostgreSQL, so that the page is there when it is needed most; a volume that is gone leaves no series behind.
 /// </summary>
-internal sealed class MetricsPage(IAgent agent, NpgsqlDataSource postgres, TimeProvider clock)
+internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, TimeProvider clock)
 {
     private const long BytesPerWriteInJournal = 64;
-
-    /// <summary>A scrape waits no longer than this for PostgreSQL.</summary>
-    private static readonly TimeSpan _postgresLimit = TimeSpan.FromSeconds(2);
 
     private static readonly string[] _perVolume = ["volume"];
 
@@ -30,7 +27,7 @@ internal sealed class MetricsPage(IAgent agent, NpgsqlDataSource postgres, TimeP
         var welcome = await AgentAsync(http.RequestAborted);
         metrics.CreateGauge("bitmapledger_agent_up", "1 while the agent answers.").Set(welcome is null ? 0 : 1);
         metrics.CreateGauge("bitmapledger_postgres_up", "1 while PostgreSQL answers.")
-            .Set(await IsPostgresUpAsync(http.RequestAborted) ? 1 : 0);
+            .Set(await postgres.LookAsync(http.RequestAborted) ? 1 : 0);
         foreach (var volume in welcome?.Volumes ?? [])
             Add(metrics, volume);
         http.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
@@ -76,24 +73,6 @@ internal sealed class MetricsPage(IAgent agent, NpgsqlDataSource postgres, TimeP
         {
             // Said by agent_up.
             return null;
-        }
-    }
-
-    private async Task<bool> IsPostgresUpAsync(CancellationToken cancellation)
-    {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        limit.CancelAfter(_postgresLimit);
-        try
-        {
-            await using var question = postgres.CreateCommand("select 1");
-            // A server that hangs does not answer a cancellation either.
-            await question.ExecuteScalarAsync(limit.Token).WaitAsync(limit.Token);
-            return true;
-        }
-        catch (Exception failure) when (
-            failure is NpgsqlException or OperationCanceledException && !cancellation.IsCancellationRequested)
-        {
-            return false;
         }
     }
 }

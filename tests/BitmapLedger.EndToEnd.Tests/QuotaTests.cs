@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
@@ -50,7 +49,7 @@ public sealed class QuotaTests
                 """);
             acknowledged = long.Parse(singles.Output);
             Assert.InRange(fail.Acknowledged + acknowledged, 1, WritesMost);
-            var metrics = await MetricsAsync(ledger);
+            var metrics = await ledger.MetricsAsync();
             Assert.Equal(0, metrics["bitmapledger_postgres_up"]);
             Assert.Equal(1, metrics["bitmapledger_agent_up"]);
             Assert.Equal(1, metrics["bitmapledger_volume_journal_full{volume=\"waits\"}"]);
@@ -92,7 +91,7 @@ public sealed class QuotaTests
     }
 
     private static async Task<double> SegmentsAsync(Ledger ledger) =>
-        (await MetricsAsync(ledger))["bitmapledger_volume_journal_quota_bytes{volume=\"v\"}"] / ((16 << 20) - 512);
+        (await ledger.MetricsAsync())["bitmapledger_volume_journal_quota_bytes{volume=\"v\"}"] / ((16 << 20) - 512);
 
     private static void AssertWarnings(string log)
     {
@@ -107,10 +106,6 @@ public sealed class QuotaTests
         .GetProperty("events").EnumerateArray().Sum(e => e.GetProperty("writes").GetInt64());
 
     private static string Log(Ledger ledger) => File.ReadAllText(Path.Combine(ledger.DataDirectory, "log", "agent.log"));
-
-    private static async Task<Dictionary<string, double>> MetricsAsync(Ledger ledger) =>
-        (await ledger.GetAsync("metrics")).Split('\n').Where(l => l.Length > 0 && l[0] != '#')
-            .Select(l => l.Split(' ')).ToDictionary(w => w[0], w => double.Parse(w[1], CultureInfo.InvariantCulture));
 
     private static async Task UntilAsync(Func<bool> holds)
     {

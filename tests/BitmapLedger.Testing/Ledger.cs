@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json;
 
@@ -103,6 +104,11 @@ public sealed class Ledger : IAsyncDisposable
         });
         return await http.GetStringAsync(new Uri("http://bml/" + path));
     }
+
+    /// <summary>The server's page of metrics: series with their labels, and their values.</summary>
+    public async Task<IReadOnlyDictionary<string, double>> MetricsAsync() =>
+        (await GetAsync("metrics")).Split('\n').Where(l => l.Length > 0 && l[0] != '#')
+            .Select(l => l.Split(' ')).ToDictionary(w => w[0], w => double.Parse(w[1], CultureInfo.InvariantCulture));
 
     /// <summary>Waits until a volume can be verified: the supervisor brings back what died, and until then commands
     /// answer busy.</summary>

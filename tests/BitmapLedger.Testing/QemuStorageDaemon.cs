@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace BitmapLedger.Testing;
 
-/// <summary>The peer: a real qemu-storage-daemon with one raw node <c>n0</c>, driven over QMP.</summary>
+/// <summary>The peer: a real qemu-storage-daemon with one node <c>n0</c>, raw or qcow2, driven over QMP.</summary>
 public sealed class QemuStorageDaemon : IDisposable
 {
     private readonly string _directory;
@@ -13,17 +13,21 @@ public sealed class QemuStorageDaemon : IDisposable
     private readonly StreamReader _replies;
     private readonly StreamWriter _requests;
 
+    /// <summary>On a new raw image.</summary>
     public QemuStorageDaemon(string directory, long size)
+        : this(directory, NewImage(directory, size), "raw")
+    {
+    }
+
+    /// <summary>On an image that is there.</summary>
+    public QemuStorageDaemon(string directory, string image, string format)
     {
         _directory = Directory.CreateDirectory(directory).FullName;
-        var image = Path.Combine(_directory, "n0.img");
-        using (var file = File.Create(image))
-            file.SetLength(size);
         _process = Tool.Start("qemu-storage-daemon",
         [
             "--chardev", $"socket,path={QmpSocket},server=on,wait=off,id=c0", "--monitor", "chardev=c0",
             "--blockdev", $"driver=file,filename={image},node-name=f0,discard=unmap",
-            "--blockdev", "driver=raw,file=f0,node-name=n0,discard=unmap",
+            "--blockdev", $"driver={format},file=f0,node-name=n0,discard=unmap",
         ]);
         _socket = Connect();
         var stream = new NetworkStream(_socket);
@@ -41,8 +45,8 @@ public sealed class QemuStorageDaemon : IDisposable
 
     public string Uri(string export) => $"nbd+unix:///{export}?socket={NbdSocket}";
 
-    /// <summary>Offers <paramref name="node"/> with <paramref name="bitmap"/> over NBD, writable.</summary>
-    public void Export(string node, string bitmap)
+    /// <summary>Offers <paramref name="node"/> over NBD, writable, with <paramref name="bitmaps"/>.</summary>
+    public void Export(string node, params IEnumerable<string> bitmaps)
     {
         Execute("nbd-server-start", new { addr = new { type = "unix", data = new { path = NbdSocket } } });
         Execute("block-export-add", new Dictionary<string, object>
@@ -51,7 +55,7 @@ public sealed class QemuStorageDaemon : IDisposable
             ["type"] = "nbd",
             ["node-name"] = node,
             ["writable"] = true,
-            ["bitmaps"] = new[] { bitmap },
+            ["bitmaps"] = bitmaps,
         });
     }
 
@@ -67,6 +71,13 @@ public sealed class QemuStorageDaemon : IDisposable
     public string Refusal(string command, object arguments) =>
         Ask(command, arguments).GetProperty("error").GetProperty("desc").GetString()!;
 
+    /// <summary>Ends it in order: now persistent bitmaps reach their image.</summary>
+    public void Quit()
+    {
+        Execute("quit");
+        _process.WaitForExit();
+    }
+
     public void Dispose()
     {
         _socket.Dispose();
@@ -75,6 +86,14 @@ public sealed class QemuStorageDaemon : IDisposable
             _process.Kill();
         _process.WaitForExit();
         _process.Dispose();
+    }
+
+    private static string NewImage(string directory, long size)
+    {
+        var image = Path.Combine(Directory.CreateDirectory(directory).FullName, "n0.img");
+        using var file = File.Create(image);
+        file.SetLength(size);
+        return image;
     }
 
     private JsonElement Ask(string command, object? arguments)

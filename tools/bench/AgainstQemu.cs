@@ -33,7 +33,8 @@ internal static class AgainstQemu
             $"{Median.Of(theirs).Show("N0")} | {ratio.Show("0.00")} | {floor} |";
     }
 
-    private static async Task<string> FullImageAsync(Ledger ledger)
+    /// <summary>A file without holes.</summary>
+    public static async Task<string> FullImageAsync(Ledger ledger)
     {
         var image = ledger.Scratch("full.img");
         if (!File.Exists(image))

@@ -3,19 +3,30 @@ using BitmapLedger.Bench;
 var rounds = 5;
 var seconds = 4;
 var only = "";
-for (var i = 0; i + 1 < args.Length; i += 2)
+string[] tables = ["kill", "cost", "rotations", "qemu", "shipping", "start"];
+for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
-        case "--rounds": rounds = int.Parse(args[i + 1]); break;
-        case "--seconds": seconds = int.Parse(args[i + 1]); break;
-        case "--only" when args[i + 1] is "qemu" or "shipping" or "start": only = args[i + 1]; break;
+        case "--rounds" when i + 1 < args.Length: rounds = int.Parse(args[++i]); break;
+        case "--seconds" when i + 1 < args.Length: seconds = int.Parse(args[++i]); break;
+        case "--only" when i + 1 < args.Length && tables.Contains(args[i + 1]): only = args[++i]; break;
+        case "--kill": only = "kill"; break;
         default:
-            await Console.Error.WriteLineAsync($"unknown option '{args[i]}'; there are --rounds N, --seconds N and --only qemu|shipping|start");
+            await Console.Error.WriteLineAsync(
+                $"unknown option '{args[i]}'; there are --rounds N, --seconds N, --kill and --only {string.Join('|', tables)}");
             return 64;
     }
 }
 
+if (only is "" or "kill")
+    Console.WriteLine(await AfterKillTable.RunAsync() + "\n");
+if (only is "" or "cost")
+    Console.WriteLine(await Cost.RunAsync(rounds, seconds) + "\n");
+if (only is "" or "rotations")
+    Console.WriteLine(await Rotations.RunAsync() + "\n");
+if (only is "kill" or "cost" or "rotations")
+    return 0;
 Console.WriteLine("| what | ours | peer | ratio | floor |");
 Console.WriteLine("|---|---|---|---|---|");
 if (only is "" or "qemu")

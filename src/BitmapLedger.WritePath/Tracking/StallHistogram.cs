@@ -6,7 +6,7 @@ namespace BitmapLedger.WritePath.Tracking;
 /// How long rotations kept the gate closed. Eight buckets for each doubling from 1 µs on, so a quantile is at most an
 /// eighth above the truth; the longest is kept exactly. One writer at a time, readers at any time.
 /// </summary>
-internal sealed class StallHistogram
+public sealed class StallHistogram
 {
     private const int BucketsPerDoubling = 8;
     private const int DoublingBits = 3;
@@ -25,6 +25,7 @@ internal sealed class StallHistogram
     public long LongestMicroseconds => Volatile.Read(ref _longest);
 
     /// <summary>Counts one.</summary>
+    /// <param name="microseconds">How long it was; more than an hour counts as an hour.</param>
     public void Record(long microseconds)
     {
         Interlocked.Increment(ref _counts[Bucket(microseconds)]);
@@ -33,6 +34,7 @@ internal sealed class StallHistogram
     }
 
     /// <summary>Not less than what <paramref name="share"/> of the rotations took; 0 when there were none.</summary>
+    /// <param name="share">Above 0, up to 1: 0.99 for the 99th percentile.</param>
     public long QuantileMicroseconds(double share)
     {
         var wanted = (long)Math.Ceiling(Count * share);
