@@ -275,12 +275,11 @@ public sealed partial class JournalWriter
         if (expected is { } count && rewriting.Count != count)
             throw new IOException($"the disk has forgotten {count - rewriting.Count} of {count} records");
         _chain.ForgetNext();
-        var marks = _marks with { JournalLsn = _lastLsn };
-        var end = new JournalSlot(SlotKind.Marks, _lastLsn, _clock.Next(), marks.DataLsn, marks.JournalLsn, 0);
-        _chain.Continue(rewriting.Write(_chain.Number + 1, aboveLsn, end), rewriting.Position);
+        // The marks say which LSN was given last; that all of this is durable may only be written once it is.
+        _chain.Continue(rewriting.Write(_chain.Number + 1, aboveLsn, Marks(_clock.Next())), rewriting.Position);
         _storedDurable = _stored;
         _refused.Clear();
-        Advance(marks);
+        Advance(new(_lastLsn, 0));
     }
 
     private void Advance(DurableMarks marks)

@@ -107,11 +107,13 @@ public sealed class TrackedVolumeTests
         gate.Leave(writer);
     }
 
-    [Fact]
-    public void A_batch_allocates_nothing_after_the_first()
+    [Theory]
+    [InlineData("process")]
+    [InlineData("power")]
+    public void A_batch_allocates_nothing_after_the_first(string durability)
     {
         using var scratch = new ScratchDirectory();
-        using var volumes = Open(scratch);
+        using var volumes = Open(scratch, durability);
         using var writer = Volume(volumes).Connect("t")!;
         var data = new byte[32 * 4096];
         var batch = Enumerable.Range(0, 32).Select(i => new PendingWrite
@@ -160,25 +162,32 @@ public sealed class TrackedVolumeTests
     }
 
     [Fact]
-    public void Durability_power_is_refused_and_says_so()
+    public void A_durability_that_nobody_knows_is_refused_by_name()
     {
         using var scratch = new ScratchDirectory();
-        using var volumes = new VolumeSet(scratch.Path, Machine.This());
+        using var volumes = Open(scratch);
 
-        var reply = volumes.Handle(new OpenVolume(Spec(scratch) with { Durability = "power" }));
+        var reply = volumes.Handle(new OpenVolume(
+            Spec(scratch) with { Id = Guid.NewGuid(), File = Image(scratch["w.img"]), Durability = "eternal" }));
 
-        Assert.Contains("power", Assert.IsType<Failed>(reply).Message, StringComparison.Ordinal);
+        Assert.Contains("eternal", Assert.IsType<Failed>(reply).Message, StringComparison.Ordinal);
     }
 
     private static VolumeSpec Spec(ScratchDirectory scratch) =>
         new(_id, "v", scratch["v.img"], Size, ReadOnly: false, "process", "stall", 1L << 30, MinLsn: 0);
 
-    private static VolumeSet Open(ScratchDirectory scratch)
+    private static string Image(string path)
     {
-        using (var file = File.Create(scratch["v.img"]))
-            file.SetLength(Size);
+        using var file = File.Create(path);
+        file.SetLength(Size);
+        return path;
+    }
+
+    private static VolumeSet Open(ScratchDirectory scratch, string durability = "process")
+    {
+        _ = Image(scratch["v.img"]);
         var volumes = new VolumeSet(scratch.Path, Machine.This());
-        Assert.IsType<Done>(volumes.Handle(new OpenVolume(Spec(scratch))));
+        Assert.IsType<Done>(volumes.Handle(new OpenVolume(Spec(scratch) with { Durability = durability })));
         Assert.IsType<Done>(volumes.Handle(new PublishVolume(_id)));
         return volumes;
     }
