@@ -64,7 +64,7 @@ public sealed class RotationTests
     {
         using (var image = File.Create(scratch["v.img"]))
             image.SetLength(Size);
-        var volumes = new VolumeSet(scratch.Path, TimeProvider.System);
+        var volumes = new VolumeSet(scratch.Path, Machine.This());
         Ask(volumes, new OpenVolume(new(
             _id, "v", scratch["v.img"], Size, ReadOnly: false, "process", "stall", 4L << 30, MinLsn: 0)));
         Ask(volumes, new PublishVolume(_id));
