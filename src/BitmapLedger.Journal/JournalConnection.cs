@@ -20,6 +20,10 @@ public sealed class JournalConnection
     /// <summary>The number that its writes carry.</summary>
     public int Number { get; }
 
+    /// <summary>Whether the disk had no room when it refused this connection's last batch; another refusal is an error
+    /// of the disk.</summary>
+    public bool LacksRoom { get; internal set; }
+
     /// <summary>LSN of the first write whose data may not have gone out yet; none when there is no such write.</summary>
     internal long FirstInFlight
     {

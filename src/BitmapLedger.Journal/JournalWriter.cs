@@ -236,8 +236,10 @@ public sealed partial class JournalWriter : IDisposable
     private bool TryAppendPiece(
         ReadOnlySpan<WriteRequest> writes, ref int done, long time, JournalConnection connection)
     {
+        connection.LacksRoom = false;
         if (_chain.RoomInSlots == 0 && !_chain.TryNext())
         {
+            connection.LacksRoom = _chain.IsDiskFull;
             done = writes.Length;
             return false;
         }

@@ -107,7 +107,8 @@ public sealed partial class PosixDisk : IJournalDisk
             }
 
             if (errno != 0)
-                throw new IOException($"cannot allocate {length} bytes: {Marshal.GetPInvokeErrorMessage(errno)}");
+                throw new IOException(
+                    $"cannot allocate {length} bytes: {Marshal.GetPInvokeErrorMessage(errno)}", hresult: errno);
         }
 
         public int Read(Span<byte> target, long offset)

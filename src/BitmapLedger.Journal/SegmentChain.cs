@@ -7,6 +7,10 @@ namespace BitmapLedger.Journal;
 /// </summary>
 internal sealed class SegmentChain : IDisposable
 {
+    /// <summary>Errno of a full disk, and of a user's quota that is used up: an <see cref="IOException"/> of a system
+    /// call carries it.</summary>
+    private const int NoSpace = 28, NoQuota = 122;
+
     private readonly JournalOptions _options;
     private readonly Func<long, SegmentHeader> _header;
     private readonly Queue<SegmentHeader> _older = new();
@@ -63,6 +67,9 @@ internal sealed class SegmentChain : IDisposable
     /// <summary>Whether a reservation was refused and nothing has been freed since.</summary>
     public bool IsFull { get; private set; }
 
+    /// <summary>Whether the last <see cref="TryNext"/> failed for want of room on the disk.</summary>
+    public bool IsDiskFull { get; private set; }
+
     public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
 
     /// <summary>Headers of all segments in use, ascending.</summary>
@@ -110,6 +117,7 @@ internal sealed class SegmentChain : IDisposable
         }
         catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
         {
+            IsDiskFull = refusal.HResult is NoSpace or NoQuota;
             return false;
         }
     }

@@ -46,7 +46,7 @@ public sealed class VolumeWriter : IDisposable
             foreach (ref readonly var request in requests)
                 live.MarkDirty(request.Offset, request.Length);
             if (count > 0 && !(journal.TryAppend(requests, _connection, out _) && (isProtected || journal.TryMakeDurable())))
-                Refuse(batch, NbdErrno.InputOutput);
+                Refuse(batch, _connection.LacksRoom ? NbdErrno.NoSpace : NbdErrno.InputOutput);
             else
                 Perform(data, batch);
         }
