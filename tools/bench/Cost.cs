@@ -40,6 +40,13 @@ internal static class Cost
             """;
     }
 
+    /// <summary>What an earlier measurement left in the page cache is not for the next one to write out.</summary>
+    private static void FlushAll(List<(string Name, string Uri)> servers)
+    {
+        foreach (var (_, uri) in servers)
+            NbdShell.Run(uri, "h.flush()");
+    }
+
     private static async Task<IEnumerable<string>> MeasureAsync(
         List<(string Name, string Uri)> servers, int rounds, int seconds)
     {
@@ -49,7 +56,9 @@ internal static class Cost
         {
             for (var s = 0; s < servers.Count; s++)
             {
+                FlushAll(servers);
                 plain[s].Add((await Fio.RandomWritesAsync(servers[s].Uri, Depth, seconds, round)).PerSecond);
+                FlushAll(servers);
                 flushed[s].Add((await Fio.RandomWritesAsync(servers[s].Uri, Depth, seconds, round, "--fsync=32")).PerSecond);
             }
         }
