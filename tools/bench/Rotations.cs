@@ -11,7 +11,7 @@ internal static class Rotations
     private const int Checkpoints = 200;
 
     public static async Task<string> RunAsync() => $"""
-        | {Checkpoints} checkpoints while {Connections} connections write, milliseconds that writers were held up (goal: 99 % below 1) | median | 99 % | longest |
+        | {Checkpoints} checkpoints while {Connections} connections write, ms that writers were held up (goal: 99 % below 1) | median | 99 % | longest |
         |---|---|---|---|
         {await RowAsync("process")}
         {await RowAsync("power")}
