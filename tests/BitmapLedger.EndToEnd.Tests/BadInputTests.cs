@@ -93,10 +93,11 @@ public sealed class BadInputTests(ServedVolume served) : IClassFixture<ServedVol
         Refuses(1, "locked.img", "volume", "add", "w", "--backend", $"file:{image}");
         await holder.StandardInput.WriteLineAsync("quit");
         await holder.WaitForExitAsync();
-        _ledger.Json("volume", "add", "w", "--backend", $"file:{image}");
+        _ledger.Json("volume", "add", "locked", "--backend", $"file:{image}");
         Refuses(1, "locked.img", "volume", "add", "x", "--backend", $"file:{image}");
         var blocked = Tool.Run("qemu-io", "-f", "raw", "-c", "write 0 512", image);
         Assert.Contains("Failed to get \"write\" lock", blocked.Error, StringComparison.Ordinal);
+        _ledger.Json("volume", "remove", "locked");
     }
 
     [Fact]

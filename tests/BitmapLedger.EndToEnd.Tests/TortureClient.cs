@@ -84,7 +84,9 @@ internal sealed class TortureClient : IDisposable
 
     private async Task ReadAsync()
     {
-        while (await _shell.StandardOutput.ReadLineAsync() is { } line)
+        // Held here: its process may be disposed of before the last line is read.
+        var output = _shell.StandardOutput;
+        while (await output.ReadLineAsync() is { } line)
         {
             var word = line.Split(' ');
             switch (word[0])

@@ -74,8 +74,9 @@ public sealed record HistoryEvent(
 
 /// <summary>Events of a volume.</summary>
 /// <param name="Events">Newest last.</param>
-/// <param name="Exact">False when writes may have happened in it that no event names.</param>
-public sealed record HistoryAnswer(IReadOnlyList<HistoryEvent> Events, bool Exact);
+/// <param name="Exact">False when writes may have happened in it that no event names; else null, and not
+/// shown.</param>
+public sealed record HistoryAnswer(IReadOnlyList<HistoryEvent> Events, bool? Exact);
 
 /// <summary>A single write that touched the bytes asked about.</summary>
 /// <param name="Lsn">Its LSN.</param>

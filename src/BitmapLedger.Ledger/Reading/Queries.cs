@@ -98,7 +98,7 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
                 events.Add(EventView.Show(e));
         }
 
-        return new(state.Id, to.At.Event, new(events, exact));
+        return new(state.Id, to.At.Event, new(events, exact ? null : false));
     }
 
     /// <summary>
