@@ -130,7 +130,7 @@ public sealed class JournalTests
     }
 
     [Fact]
-    public void Every_flipped_bit_of_a_slot_and_of_a_header_is_a_fault()
+    public void Every_flipped_bit_and_every_truncation_of_a_slot_and_of_a_header_is_a_fault()
     {
         var slot = new byte[JournalSlot.Size];
         new JournalSlot(SlotKind.Write, 42, 1_700_000_000_000_000, 4096, 512, 3).Write(slot, salt: 77);
@@ -138,6 +138,13 @@ public sealed class JournalTests
         Assert.Equal((42L, 4096L, 512L, 3), (record.Lsn, record.Offset, record.Length, record.Connection));
         Assert.NotEqual(SlotFault.None, JournalSlot.TryRead(slot, 78, out _));
         EveryFlip(slot, b => Assert.NotEqual(SlotFault.None, JournalSlot.TryRead(b, 77, out _)));
+        // The space of a record is there before it, as zeroes: that is what a cut leaves behind itself.
+        for (var length = 0; slot.AsSpan(length).ContainsAnyExcept((byte)0); length++)
+        {
+            var cut = slot.ToArray();
+            cut.AsSpan(length).Clear();
+            Assert.NotEqual(SlotFault.None, JournalSlot.TryRead(cut, 77, out _));
+        }
 
         var header = new byte[SegmentHeader.Size];
         var whole = new SegmentHeader(_volume, 3, 42, 7, 99, 5, new(40, 41), Rewrites: true);
