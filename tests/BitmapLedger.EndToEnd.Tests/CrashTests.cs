@@ -100,7 +100,7 @@ public sealed class CrashTests
         if (parts.Contains("serve"))
             await ledger.ServeAsync();
         else
-            await ledger.AnswersAsync("v");
+            await ledger.AnswersAsync("verify", "v");
     }
 
     /// <summary>How often each sector was written, as the ledger has it.</summary>

@@ -48,7 +48,7 @@ public sealed class FileSystemTests
             disk.Fill("before", seed: 1);
             ledger.Kill("server", "postgres");
             disk.Fill("meanwhile", seed: 2);
-            await ledger.AnswersAsync("fs");
+            await ledger.AnswersAsync("verify", "fs");
             disk.Fill("after", seed: 3);
             Assert.Equal(MountedDisk.Expected(seed: 2), disk.Content("meanwhile"));
         }
@@ -74,7 +74,7 @@ public sealed class FileSystemTests
             await filling.ContinueWith(_ => { }, TaskScheduler.Default);
         }
 
-        await ledger.AnswersAsync("fs");
+        await ledger.AnswersAsync("verify", "fs");
         var differing = Differing(ledger.Scratch("c1"), image);
         Assert.NotEmpty(differing);
         AssertCovered(Changed(ledger, "checkpoint:c1", "now"), differing);

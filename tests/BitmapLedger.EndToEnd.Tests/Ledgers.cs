@@ -15,18 +15,6 @@ internal static class Ledgers
         return await Ledger.StartAsync("--database", database);
     }
 
-    /// <summary>Asks until the answer is no longer busy, and that it is then good.</summary>
-    public static async Task AnswersAsync(Ledger ledger, params string[] line)
-    {
-        var asked = Stopwatch.StartNew();
-        while (ledger.Bml(line) is { ExitCode: not 0 } answer)
-        {
-            Assert.True(answer.ExitCode is 11, $"{answer.ExitCode}: {answer.Error}");
-            Assert.True(asked.Elapsed < _limit, answer.Error);
-            await Task.Delay(100);
-        }
-    }
-
     /// <summary>Asks until the answer is busy; each time under another name.</summary>
     public static async Task<ToolResult> BusyAsync(Ledger ledger, Func<string, string[]> line)
     {
@@ -59,7 +47,7 @@ internal static class Ledgers
             await client.EndedAsync();
         }
 
-        await AnswersAsync(ledger, "verify", "v");
+        await ledger.AnswersAsync("verify", "v");
         var blame = ledger.Json("blame", "v", "--offset", "0", "--length", "1G", "--limit", "1000000");
         Assert.True(blame.GetProperty("complete").GetBoolean());
         Assert.True(blame.GetProperty("exact").GetBoolean());

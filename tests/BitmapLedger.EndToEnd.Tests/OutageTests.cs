@@ -58,7 +58,7 @@ public sealed class OutageTests : IAsyncLifetime
         else
             _cluster.Thaw();
 
-        await Ledgers.AnswersAsync(ledger, "checkpoint", "create", "v", "after");
+        await ledger.AnswersAsync("checkpoint", "create", "v", "after");
         await Ledgers.AssertWholeAsync(ledger, first, second);
         Assert.Equal((agent, server), (ledger.Pid("agent"), ledger.Pid("server")));
     }
@@ -83,7 +83,7 @@ public sealed class OutageTests : IAsyncLifetime
 
         await _cluster.StartAsync();
 
-        await Ledgers.AnswersAsync(ledger, "checkpoint", "create", "v", "after");
+        await ledger.AnswersAsync("checkpoint", "create", "v", "after");
         await Ledgers.AssertWholeAsync(ledger, client);
     }
 
@@ -137,7 +137,7 @@ public sealed class OutageTests : IAsyncLifetime
 
         proxy.Cutting = false;
         var last = $"c{checkpoints.Count}";
-        await Ledgers.AnswersAsync(ledger, "checkpoint", "create", "v", last, "--command-id", last);
+        await ledger.AnswersAsync("checkpoint", "create", "v", last, "--command-id", last);
         await Ledgers.AssertWholeAsync(ledger, first, second);
         var made = ledger.Json("history", "v", "--type", "CheckpointCreated").GetProperty("events").EnumerateArray()
             .Select(e => e.GetProperty("data").GetProperty("name").GetString());
@@ -168,7 +168,7 @@ public sealed class OutageTests : IAsyncLifetime
             File.Delete(filler);
             // Without room for its log PostgreSQL itself ends.
             await cluster.StartAsync();
-            await Ledgers.AnswersAsync(ledger, "checkpoint", "create", "v", "after");
+            await ledger.AnswersAsync("checkpoint", "create", "v", "after");
             await Ledgers.AssertWholeAsync(ledger, client);
         }
         finally

@@ -65,8 +65,8 @@ public sealed class QuotaTests
         await UntilAsync(() => stall.Acknowledged > atThaw + 1000);
         await enough.CancelAsync();
         await flooding[0];
-        await ledger.AnswersAsync("waits");
-        await ledger.AnswersAsync("fails");
+        await ledger.AnswersAsync("verify", "waits");
+        await ledger.AnswersAsync("verify", "fails");
         Assert.Equal(0, stall.NoSpaces);
         Assert.Equal(stall.Acknowledged + 1, Recorded(ledger, "waits"));
         Assert.Equal(fail.Acknowledged + acknowledged, Recorded(ledger, "fails"));

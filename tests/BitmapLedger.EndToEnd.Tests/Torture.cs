@@ -14,9 +14,6 @@ internal sealed class Torture(int seed, Action<string> report)
     private const long SectorsPerClient = 1L << 22;
     private const long Size = Clients * SectorsPerClient * TortureClient.Sector;
 
-    /// <summary>Longer than any recovery takes on two busy cores.</summary>
-    private static readonly TimeSpan _recoveryLimit = TimeSpan.FromMinutes(3);
-
     private static readonly string[] _parts = ["agent", "server", "postgres", "serve"];
 
     private readonly Random _random = new(seed);
@@ -67,7 +64,7 @@ internal sealed class Torture(int seed, Action<string> report)
 
             if (killed.Contains("serve"))
                 await ledger.ServeAsync();
-            await AnswersAsync(ledger);
+            await ledger.AnswersAsync("verify", "v");
             await Task.WhenAll(clients.Select(c => c.MoreAsync(50)));
             await command;
             if (!killed.Contains("agent"))
@@ -105,16 +102,6 @@ internal sealed class Torture(int seed, Action<string> report)
     {
         var answer = await Task.Run(() => ledger.Bml("checkpoint", "create", "v", $"c{cycle}"));
         Assert.True(answer.ExitCode is 0 or 1 or 11, $"checkpoint create ended with {answer.ExitCode}: {answer.Error}");
-    }
-
-    private static async Task AnswersAsync(Ledger ledger)
-    {
-        using var limit = new CancellationTokenSource(_recoveryLimit);
-        while (ledger.Bml("verify", "v") is { ExitCode: not 0 } answer)
-        {
-            Assert.True(answer.ExitCode == 11, $"verify ended with {answer.ExitCode}: {answer.Output}{answer.Error}");
-            await Task.Delay(50, limit.Token);
-        }
     }
 
     /// <summary>The load stands still meanwhile: what a client was told before is compared, and all of it.</summary>

@@ -90,7 +90,7 @@ public sealed class UnderWayTests : IAsyncLifetime
         await File.WriteAllTextAsync(Path.Combine(left.FullName, "00000001.seg"), "left behind");
 
         _ledger.Kill("server");
-        await Ledgers.AnswersAsync(_ledger, "checkpoint", "create", "w", "c");
+        await _ledger.AnswersAsync("checkpoint", "create", "w", "c");
 
         var asked = Stopwatch.StartNew();
         while (Journals().Contains(id))

@@ -59,7 +59,7 @@ public static class KilledWhileDirty
         ledger.Json("checkpoint", "create", volume, "backup");
         Write(ledger.Export(volume), writes);
         ledger.Kill("agent");
-        await ledger.AnswersAsync(volume);
+        await ledger.AnswersAsync("verify", volume);
         var changed = ledger.Json("changed", volume, "--from", "checkpoint:backup");
         var map = Tool.Run("nbdinfo", "--map=qemu:dirty-bitmap:b0", "--json", ledger.Export(volume)).Expect().Output;
         var bytes = Extents.DirtyOf(map).Sum(e => e.Length);

@@ -110,15 +110,15 @@ public sealed class Ledger : IAsyncDisposable
         (await GetAsync("metrics")).Split('\n').Where(l => l.Length > 0 && l[0] != '#')
             .Select(l => l.Split(' ')).ToDictionary(w => w[0], w => double.Parse(w[1], CultureInfo.InvariantCulture));
 
-    /// <summary>Waits until a volume can be verified: the supervisor brings back what died, and until then commands
-    /// answer busy.</summary>
-    public async Task AnswersAsync(string volume)
+    /// <summary>Asks until the answer is no longer busy, and then good: the supervisor brings back what died.</summary>
+    public async Task AnswersAsync(params string[] line)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
-        while (Bml("verify", volume, "--json") is { ExitCode: not 0 } answer)
+        while (Bml(line) is { ExitCode: not 0 } answer)
         {
             if (answer.ExitCode != 11)
-                throw new InvalidOperationException($"{answer.ExitCode}: {answer.Error}");
+                throw new InvalidOperationException(
+                    $"{answer.Command} ended with {answer.ExitCode}: {answer.Output}{answer.Error}");
             await Task.Delay(100, limit.Token);
         }
     }

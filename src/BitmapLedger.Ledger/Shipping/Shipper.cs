@@ -84,10 +84,6 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     public Task<long> ShipAllAsync(Guid volumeId, CancellationToken cancellation) =>
         ShipThroughAsync(volumeId, long.MaxValue, cancellation);
 
-    /// <summary>LSN of the last write in the stream, as shipping knows it.</summary>
-    public async Task<long> LastLsnAsync(Guid volumeId, CancellationToken cancellation) =>
-        (await OpenAsync(volumeId, cancellation)).LastLsn;
-
     /// <summary>Somebody else appended, or it is not known who did: the stream is asked again.</summary>
     public void Forget(Guid volumeId)
     {
