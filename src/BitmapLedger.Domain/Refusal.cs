@@ -15,6 +15,12 @@ public sealed record Refusal(string Code, string Message, string? Hint = null)
     /// <summary>A value cannot be.</summary>
     public static Refusal BadArgument(string message, string? hint = null) => new("bad-argument", message, hint);
 
+    /// <summary>Somebody uses it; later it may do.</summary>
+    public static Refusal Busy(string message, string? hint = null) => new("busy", message, hint);
+
+    /// <summary>The state of things forbids it.</summary>
+    public static Refusal Failed(string message, string? hint = null) => new("failed", message, hint);
+
     /// <summary>Not built yet.</summary>
     public static Refusal Unsupported(string message, string? hint = null) => new("unsupported", message, hint);
 }

@@ -1,11 +1,6 @@
-namespace BitmapLedger.Domain.Volumes;
+using BitmapLedger.Domain.Bitmaps;
 
-/// <summary>A bitmap as decisions need it: without its bits.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Granularity">Bytes a bit.</param>
-/// <param name="Recording">Whether writes mark it.</param>
-/// <param name="Persistent">Whether it outlives the Agent.</param>
-public sealed record BitmapState(string Name, long Granularity, bool Recording, bool Persistent);
+namespace BitmapLedger.Domain.Volumes;
 
 /// <summary>A checkpoint.</summary>
 /// <param name="Name">Its name.</param>
@@ -59,11 +54,17 @@ public sealed record VolumeState
     /// <summary>Oldest first.</summary>
     public IReadOnlyList<CheckpointState> Checkpoints { get; init; } = [];
 
+    /// <summary>Backup jobs that run.</summary>
+    public IReadOnlyList<BackupState> Backups { get; init; } = [];
+
     /// <summary>The bitmap of a name, or null.</summary>
     public BitmapState? Bitmap(string name) => Bitmaps.FirstOrDefault(b => b.Name == name);
 
     /// <summary>The checkpoint of a name, or null.</summary>
     public CheckpointState? Checkpoint(string name) => Checkpoints.FirstOrDefault(c => c.Name == name);
+
+    /// <summary>The backup job of an id, or null.</summary>
+    public BackupState? Backup(string job) => Backups.FirstOrDefault(b => b.Job == job);
 
     /// <summary>The state after one more event.</summary>
     /// <param name="volumeEvent">What happened.</param>
@@ -86,16 +87,21 @@ public sealed record VolumeState
             VolumeRemoved => this with { Removed = true },
             WritesRecorded e => this with { LastLsn = e.Packed.LastLsn },
             TrackingLost e => this with { LastLsn = Math.Max(LastLsn, e.ToLsn) },
-            BitmapAdded e => this with { Bitmaps = [new(e.Name, e.Granularity, !e.Disabled, e.Persistent), .. Bitmaps] },
-            BitmapRemoved e => this with { Bitmaps = [.. Bitmaps.Where(b => b.Name != e.Name)] },
-            BitmapEnabled e => Record(e.Name, true),
-            BitmapDisabled e => Record(e.Name, false),
+            VolumeResized e => this with { Size = e.Size, Bitmaps = BitmapFold.Apply(this, e, number, time) },
+            BackupStarted e => this with
+            {
+                Bitmaps = BitmapFold.Apply(this, e, number, time),
+                Backups = [.. Backups, BackupState.Of(e, new(number, e.AtLsn, time))],
+            },
+            IBackupEnded e => this with
+            {
+                Bitmaps = BitmapFold.Apply(this, e, number, time),
+                Backups = [.. Backups.Where(b => b.Job != e.Job)],
+            },
             CheckpointCreated e => this with { Checkpoints = [.. Checkpoints, new(e.Name, number, e.AtLsn, time)] },
             CheckpointRemoved e => this with { Checkpoints = [.. Checkpoints.Where(c => c.Name != e.Name)] },
+            ICommandEvent e => this with { Bitmaps = BitmapFold.Apply(this, e, number, time) },
             _ => this,
         } with
         { Event = number };
-
-    private VolumeState Record(string name, bool recording) =>
-        this with { Bitmaps = [.. Bitmaps.Select(b => b.Name == name ? b with { Recording = recording } : b)] };
 }

@@ -55,7 +55,7 @@ public static class CarryOutHandler
     public static Settle Settlement(Fence fence, IReadOnlyList<BitTransfer> transfers) => new(
         fence.Id, fence.Number,
         [.. transfers.Select(
-            t => new BitmapSource(t.Bitmap.Name, t.Bitmap.Granularity, t.Bitmap.Recording, t.From, File: null))]);
+            t => new BitmapSource(t.Name, t.Granularity, t.Recording, [.. t.From.Select(f => f.Name)], File: null))]);
 
     private static RotateVolume Rotation(VolumeOrder order, VolumeState state) => new(
         order.VolumeId,
@@ -93,7 +93,7 @@ public static class CarryOutHandler
         {
             foreach (var (fence, _, state, decision) in decided)
                 await agent.AskAsync(
-                    Settlement(fence, BitTransfer.Of(state, decision.Events, decision.After)), CancellationToken.None);
+                    Settlement(fence, BitTransfer.Of(state, decision.Events)), CancellationToken.None);
         }
         catch (LedgerException)
         {

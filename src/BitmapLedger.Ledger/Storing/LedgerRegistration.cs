@@ -83,7 +83,9 @@ public static class LedgerRegistration
         [
             typeof(VolumeCreated), typeof(VolumeRemoved), typeof(WritesRecorded), typeof(TrackingLost), typeof(WritesRecovered), typeof(BitmapAdded),
             typeof(BitmapRemoved), typeof(BitmapCleared), typeof(BitmapEnabled), typeof(BitmapDisabled),
-            typeof(CheckpointCreated), typeof(CheckpointRemoved),
+            typeof(CheckpointCreated), typeof(CheckpointRemoved), typeof(VolumeResized), typeof(BitmapMerged), typeof(BitmapImported),
+            typeof(RetentionSet), typeof(SliceBanked), typeof(SliceDeleted), typeof(SliceDropped), typeof(SlicesReset),
+            typeof(BackupStarted), typeof(BackupCompleted), typeof(BackupFailed), typeof(BackupCancelled),
         ]);
         options.Schema.For<VolumeState>().Index(v => v.Name);
         options.Schema.For<CommandRecord>();
