@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using BitmapLedger.Bitmaps;
 
 namespace BitmapLedger.Domain.Bitmaps;
 
@@ -56,9 +57,11 @@ public sealed class BitExpression : IEquatable<BitExpression>
     public BitExpression Merged(long number, long from, long into, long size) =>
         Of(Terms.Select(t => Until(t, number) with { Path = t.Path.Merged(from, into, size) }));
 
-    /// <summary>Whether the writes of an event may be in it, as far as intervals tell.</summary>
-    public bool Holds(long number) => Terms.Any(t => t.Origin is BitOrigin.Touched touched
-        && touched.From < number && (touched.To is not { } to || number < to));
+    /// <summary>Whether bytes that an event touched are in it.</summary>
+    /// <param name="number">Number of the event.</param>
+    /// <param name="extent">The bytes.</param>
+    public bool Holds(long number, Extent extent) =>
+        Terms.Any(t => t.Origin is BitOrigin.Touched touched && touched.Has(number) && t.Path.Carry(extent) is not null);
 
     /// <summary>Reads what <see cref="ToString"/> wrote.</summary>
     /// <exception cref="FormatException">It is no expression.</exception>

@@ -21,6 +21,9 @@ public abstract record BitOrigin
     /// <param name="To">Number of the event before which it ends; null while it goes on.</param>
     public sealed record Touched(long From, long? To) : BitOrigin
     {
+        /// <summary>Whether an event is in between.</summary>
+        public bool Has(long number) => From < number && (To is not { } to || number < to);
+
         /// <inheritdoc />
         public override string ToString() => $"{From}..{To}";
     }

@@ -5,15 +5,15 @@ using BitmapLedger.Domain.Volumes;
 namespace BitmapLedger.Domain.Bitmaps;
 
 /// <summary>
-/// The bits of every bitmap of a volume, folded from its events. Writes mark one map at the finest granularity;
-/// commands
-/// fold it into the bitmaps that record, as the Agent does. One thread; the creator disposes.
+/// The bits of every bitmap and slice of a volume, folded from its events. Writes mark one map at the finest granularity;
+/// commands fold it into the bitmaps that record, as the Agent does. One thread; the creator disposes.
 /// </summary>
 public sealed class BitmapReplay : IDisposable
 {
     private readonly Dictionary<string, NativeBitmap> _bits = new(StringComparer.Ordinal);
+    private readonly SliceMaps _slices = new();
     private readonly List<Gap> _gaps = [];
-    private readonly HashSet<string> _inexact = new(StringComparer.Ordinal);
+    private readonly Inexactness _inexact = new();
     private NativeBitmap? _live;
 
     /// <summary>Starts before the first event.</summary>
@@ -23,12 +23,16 @@ public sealed class BitmapReplay : IDisposable
 
     /// <summary>Goes on from bits that are known; they are taken over.</summary>
     /// <param name="state">The volume where the bits are from.</param>
-    /// <param name="bits">The bits of each bitmap, by name.</param>
-    public BitmapReplay(VolumeState state, IEnumerable<KeyValuePair<string, NativeBitmap>> bits)
+    /// <param name="bits">The bits of each bitmap and successor, by name.</param>
+    /// <param name="slices">The bits of each slice, encoded.</param>
+    public BitmapReplay(
+        VolumeState state, IEnumerable<KeyValuePair<string, NativeBitmap>> bits, IEnumerable<KeyValuePair<SliceName, byte[]>> slices)
     {
         State = state;
         foreach (var (name, map) in bits)
             _bits[name] = map;
+        foreach (var (name, encoded) in slices)
+            _slices.Read(name, encoded);
     }
 
     /// <summary>The volume where the replay stands.</summary>
@@ -37,15 +41,24 @@ public sealed class BitmapReplay : IDisposable
     /// <summary>Where writes may have gone unrecorded.</summary>
     public IReadOnlyList<Gap> Gaps => _gaps;
 
-    /// <summary>False when more may be dirty in a bitmap than was written, since it was emptied last.</summary>
-    public bool IsExact(string name) => !_inexact.Contains(name);
+    /// <summary>Slices whose bits came, changed or went since the replay began.</summary>
+    public IReadOnlyCollection<SliceName> ChangedSlices => _slices.Changed;
 
-    /// <summary>The bits of a bitmap; its bytes stay the replay's.</summary>
+    /// <summary>False when more may be dirty in a bitmap than was written, since it was emptied last.</summary>
+    public bool IsExact(string name) => _inexact.IsExact(name);
+
+    /// <summary>The bits of a bitmap, or of a successor by its name; they stay the replay's.</summary>
     public NativeBitmap Bits(string name)
     {
         Fold();
         return _bits[name];
     }
+
+    /// <summary>The bits of a slice; they stay the replay's.</summary>
+    public NativeBitmap SliceBits(string bitmap, long number) => _slices.Bits(new(bitmap, number));
+
+    /// <summary>The bits of a slice as <c>BitmapCodec</c> encodes them.</summary>
+    public byte[] EncodedSlice(SliceName name) => _slices.Encode(name);
 
     /// <summary>Takes in one event.</summary>
     /// <param name="happened">The event.</param>
@@ -71,6 +84,7 @@ public sealed class BitmapReplay : IDisposable
     public void Dispose()
     {
         _live?.Dispose();
+        _slices.Dispose();
         foreach (var map in _bits.Values)
             map.Dispose();
     }
@@ -92,11 +106,15 @@ public sealed class BitmapReplay : IDisposable
     {
         if (_live is null)
             return;
-        foreach (var bitmap in State.Bitmaps.Where(b => b.Recording))
-            _bits[bitmap.Name].UnionWith(_live);
+        foreach (var name in Recording())
+            _bits[name].UnionWith(_live);
         _live.Dispose();
         _live = null;
     }
+
+    /// <summary>Names of what takes the writes.</summary>
+    private IEnumerable<string> Recording() =>
+        State.Bitmaps.Where(b => b.Recording).Select(b => b.Successor is null ? b.Name : b.SuccessorName);
 
     private void Change(IVolumeEvent happened)
     {
@@ -105,28 +123,168 @@ public sealed class BitmapReplay : IDisposable
             case BitmapAdded e:
                 _bits[e.Name] = new(State.Size, Granularity.FromBytes(e.Granularity));
                 break;
+            case BitmapImported e:
+                _bits[e.Name] = GivenBits.Read(e.Bits);
+                break;
             case BitmapRemoved e:
-                _inexact.Remove(e.Name);
-                _bits.Remove(e.Name, out var gone);
-                gone?.Dispose();
+                Remove(State.Bitmap(e.Name)!);
                 break;
             case BitmapCleared e:
-                _inexact.Remove(e.Name);
+                _inexact.Clear(e.Name);
                 _bits[e.Name].Clear();
                 break;
-            case WritesRecovered e:
-                foreach (var bitmap in State.Bitmaps.Where(b => b.Recording))
-                {
-                    _inexact.Add(bitmap.Name);
-                    e.Mark(_bits[bitmap.Name]);
-                }
+            case BitmapMerged e:
+                foreach (var source in e.Sources)
+                    Merge(e.Target, source);
+                break;
+            case SliceBanked or SliceDeleted or SliceDropped or SlicesReset:
+                ChangeSlices(happened);
+                break;
+            case BackupStarted e:
+                foreach (var bitmap in e.Bitmaps.Select(n => State.Bitmap(n)!).Where(b => b.Successor is null))
+                    _bits[bitmap.SuccessorName] = new(State.Size, Granularity.FromBytes(bitmap.Granularity));
+                break;
+            case IBackupEnded e when State.Backup(e.Job) is { } job:
+                foreach (var bitmap in job.Bitmaps.Select(n => State.Bitmap(n)!))
+                    EndJob(bitmap, job, e);
+                break;
+            case VolumeResized e:
+                Resize(e.Size);
+                break;
+            case WritesRecovered or TrackingLost:
+                Recover(happened);
+                break;
+        }
+    }
 
+    private void Recover(IVolumeEvent happened)
+    {
+        if (happened is TrackingLost lost)
+            _gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
+        foreach (var name in Recording())
+        {
+            if (happened is WritesRecovered recovered)
+            {
+                _inexact.Add(name);
+                recovered.Mark(_bits[name]);
+            }
+            else
+            {
+                _bits[name].MarkAll();
+            }
+        }
+    }
+
+    private void Merge(string target, MergeSource source)
+    {
+        if (source.Volume is null)
+        {
+            _inexact.Flow(source.Name, target);
+            _bits[target].UnionWith(_bits[source.Name]);
+            return;
+        }
+
+        using var given = GivenBits.Read(source.Bits);
+        _bits[target].UnionWith(given);
+    }
+
+    private void ChangeSlices(IVolumeEvent happened)
+    {
+        switch (happened)
+        {
+            case SliceBanked e:
+                var bits = _bits[e.Bitmap];
+                _slices.Add(new(e.Bitmap, e.Slice), bits);
+                _bits[e.Bitmap] = new(State.Size, bits.Granularity);
+                _inexact.Clear(e.Bitmap);
                 break;
-            case TrackingLost e:
-                _gaps.Add(new(e.FromLsn, e.ToLsn, e.Why));
-                foreach (var bitmap in State.Bitmaps.Where(b => b.Recording))
-                    _bits[bitmap.Name].MarkAll();
+            case SliceDeleted e:
+                if (State.Bitmap(e.Bitmap)!.Slices.LastOrDefault(s => s.Number < e.Slice) is { } older)
+                    _slices.Union(new(e.Bitmap, older.Number), _slices.Bits(new(e.Bitmap, e.Slice)));
+                _slices.Remove(new(e.Bitmap, e.Slice));
                 break;
+            case SliceDropped e:
+                _slices.Remove(new(e.Bitmap, e.Slice));
+                break;
+            case SlicesReset e:
+                foreach (var slice in State.Bitmap(e.Bitmap)!.Slices)
+                    _slices.Remove(new(e.Bitmap, slice.Number));
+                break;
+        }
+    }
+
+    /// <summary>QEMU's table of what becomes of a bitmap and its successor.</summary>
+    private void EndJob(BitmapState bitmap, BackupState job, IBackupEnded e)
+    {
+        var (bits, successor) = (_bits[bitmap.Name], _bits[bitmap.SuccessorName]);
+        var last = bitmap.Jobs.Count == 1;
+        if (job.Changes)
+        {
+            var left = e is BackupFailed failed ? failed.Left : (e as BackupCancelled)?.Left;
+            if (e is BackupCompleted || (job.Mode == BackupModes.Always && left is not null))
+            {
+                bits.Clear();
+                _inexact.Clear(bitmap.Name);
+            }
+
+            if (job.Mode == BackupModes.Always && left is not null)
+            {
+                using var given = GivenBits.Read(left.Bits);
+                bits.UnionWith(given);
+            }
+        }
+
+        if (!job.Changes && !last)
+            return;
+        bits.UnionWith(successor);
+        _inexact.Flow(bitmap.SuccessorName, bitmap.Name);
+        successor.Clear();
+        _inexact.Clear(bitmap.SuccessorName);
+        if (last && _bits.Remove(bitmap.SuccessorName, out var gone))
+            gone.Dispose();
+    }
+
+    private void Resize(long size)
+    {
+        foreach (var (name, map) in _bits.ToArray())
+        {
+            _bits[name] = SliceMaps.Resized(map, size);
+            map.Dispose();
+        }
+
+        foreach (var bitmap in State.Bitmaps)
+            foreach (var slice in bitmap.Slices)
+                _slices.Resize(new(bitmap.Name, slice.Number), size);
+    }
+
+    private void Remove(BitmapState bitmap)
+    {
+        foreach (var name in (string[])[bitmap.Name, bitmap.SuccessorName])
+        {
+            _inexact.Clear(name);
+            if (_bits.Remove(name, out var gone))
+                gone.Dispose();
+        }
+
+        foreach (var slice in bitmap.Slices)
+            _slices.Remove(new(bitmap.Name, slice.Number));
+    }
+
+    /// <summary>Which bitmaps hold more than was written for certain.</summary>
+    private sealed class Inexactness
+    {
+        private readonly HashSet<string> _names = new(StringComparer.Ordinal);
+
+        public bool IsExact(string name) => !_names.Contains(name);
+
+        public void Add(string name) => _names.Add(name);
+
+        public void Clear(string name) => _names.Remove(name);
+
+        public void Flow(string from, string into)
+        {
+            if (_names.Contains(from))
+                _names.Add(into);
         }
     }
 }

@@ -3,7 +3,7 @@ using BitmapLedger.Bitmaps;
 namespace BitmapLedger.Domain.Queries;
 
 /// <summary>What changed after one position, up to and including another. One thread; the creator disposes.</summary>
-/// <param name="size">Size of the volume in bytes.</param>
+/// <param name="size">Size of the volume in bytes at <paramref name="to"/>; what was behind it is left out.</param>
 /// <param name="granularity">Bytes to which changes are rounded outward.</param>
 /// <param name="from">Where it begins.</param>
 /// <param name="to">Where it ends.</param>
@@ -20,35 +20,56 @@ public sealed class ChangeFold(long size, Granularity granularity, Position from
     /// <summary>False when more may be in <see cref="Changed"/> than was written.</summary>
     public bool IsExact { get; private set; } = true;
 
-    /// <summary>Takes in one event; those outside the range change nothing.</summary>
+    /// <summary>Takes in one event; those outside the range change nothing. The order does not matter.</summary>
     /// <param name="happened">The event.</param>
     /// <param name="number">Its number.</param>
     public void Apply(IVolumeEvent happened, long number)
     {
-        if (happened is TrackingLost lost && number > from.Event && number <= to.Event)
-        {
-            _gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
-            Changed.MarkAll();
-            IsExact = false;
-        }
+        if (happened is WritesRecorded writes)
+            Mark(writes);
+        else if (number > from.Event && number <= to.Event)
+            Mark(happened);
+    }
 
-        if (happened is WritesRecovered recovered && number > from.Event && number <= to.Event)
-        {
-            recovered.Mark(Changed);
-            IsExact = false;
-        }
+    /// <inheritdoc />
+    public void Dispose() => Changed.Dispose();
 
-        if (happened is not WritesRecorded writes || writes.Packed.LastLsn <= from.Lsn || writes.Packed.FirstLsn > to.Lsn)
+    private void Mark(WritesRecorded writes)
+    {
+        if (writes.Packed.LastLsn <= from.Lsn || writes.Packed.FirstLsn > to.Lsn)
             return;
         foreach (var write in writes.Packed)
         {
             if (write.Lsn > to.Lsn)
                 return;
             if (write.Lsn > from.Lsn)
-                Changed.MarkDirty(write.Offset, write.Length);
+                Mark(write.Offset, write.End);
         }
     }
 
-    /// <inheritdoc />
-    public void Dispose() => Changed.Dispose();
+    private void Mark(IVolumeEvent happened)
+    {
+        switch (happened)
+        {
+            case TrackingLost lost:
+                _gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
+                Changed.MarkAll();
+                IsExact = false;
+                break;
+            case WritesRecovered recovered:
+                recovered.Mark(Changed);
+                IsExact = false;
+                break;
+            case VolumeResized resized when resized.Size < resized.SizeBefore:
+                // Whoever grows it again finds zeroes there.
+                Mark(resized.Size, resized.SizeBefore);
+                break;
+        }
+    }
+
+    private void Mark(long offset, long end)
+    {
+        if (offset < size)
+            Changed.MarkDirty(offset, Math.Min(end, size) - offset);
+    }
 }

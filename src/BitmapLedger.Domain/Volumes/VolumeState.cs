@@ -9,6 +9,11 @@ namespace BitmapLedger.Domain.Volumes;
 /// <param name="Time">When it was made.</param>
 public sealed record CheckpointState(string Name, long Event, long Lsn, DateTimeOffset Time);
 
+/// <summary>A size that a volume got.</summary>
+/// <param name="Event">The event that gave it.</param>
+/// <param name="Size">Bytes.</param>
+public sealed record SizeChange(long Event, long Size);
+
 /// <summary>What decisions about a volume need to know, and no more: no bits. A fold of its events, stored inline.</summary>
 public sealed record VolumeState
 {
@@ -20,6 +25,9 @@ public sealed record VolumeState
 
     /// <summary>Its size in bytes.</summary>
     public long Size { get; init; }
+
+    /// <summary>Each size it had, oldest first: <see cref="SizeAt"/>.</summary>
+    public IReadOnlyList<SizeChange> Sizes { get; init; } = [];
 
     /// <summary>Where its data is, as the user wrote it.</summary>
     public string Backend { get; init; } = "";
@@ -63,6 +71,9 @@ public sealed record VolumeState
     /// <summary>The checkpoint of a name, or null.</summary>
     public CheckpointState? Checkpoint(string name) => Checkpoints.FirstOrDefault(c => c.Name == name);
 
+    /// <summary>Its size in bytes behind an event.</summary>
+    public long SizeAt(long number) => Sizes.LastOrDefault(s => s.Event <= number)?.Size ?? Size;
+
     /// <summary>The backup job of an id, or null.</summary>
     public BackupState? Backup(string job) => Backups.FirstOrDefault(b => b.Job == job);
 
@@ -77,6 +88,7 @@ public sealed record VolumeState
             {
                 Name = e.Name,
                 Size = e.Size,
+                Sizes = [new(number, e.Size)],
                 Backend = e.Backend,
                 File = e.File,
                 ReadOnly = e.ReadOnly,
@@ -87,7 +99,12 @@ public sealed record VolumeState
             VolumeRemoved => this with { Removed = true },
             WritesRecorded e => this with { LastLsn = e.Packed.LastLsn },
             TrackingLost e => this with { LastLsn = Math.Max(LastLsn, e.ToLsn) },
-            VolumeResized e => this with { Size = e.Size, Bitmaps = BitmapFold.Apply(this, e, number, time) },
+            VolumeResized e => this with
+            {
+                Size = e.Size,
+                Sizes = [.. Sizes, new(number, e.Size)],
+                Bitmaps = BitmapFold.Apply(this, e, number, time),
+            },
             BackupStarted e => this with
             {
                 Bitmaps = BitmapFold.Apply(this, e, number, time),

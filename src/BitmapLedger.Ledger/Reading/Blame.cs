@@ -4,7 +4,6 @@ using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
-using BitmapLedger.Domain.Volumes;
 
 namespace BitmapLedger.Ledger.Reading;
 
@@ -31,7 +30,7 @@ public sealed class Blame(PointResolver points, EventReader reader)
                 ErrorCode.BadArgument, $"offset {offset}, length {length ?? 1} is not inside volume '{state.Name}' of {state.Size} bytes");
         var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
         var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
-        var held = await HeldByAsync(state, cancellation);
+        var held = new HeldBy(state);
         var found = new Found(limit ?? LimitDefault);
         await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
         {
@@ -58,15 +57,6 @@ public sealed class Blame(PointResolver points, EventReader reader)
         return touching;
     }
 
-    /// <summary>Commands are few beside writes: one pass over the stream's commands tells who recorded when.</summary>
-    private async Task<HeldBy> HeldByAsync(VolumeState state, CancellationToken cancellation)
-    {
-        var held = new HeldBy(state);
-        await foreach (var e in reader.ReadAsync(state.Id, 0, state.Event, cancellation))
-            held.Apply((IVolumeEvent)e.Data, e.Version);
-        return held;
-    }
-
     private sealed class Found(int limit)
     {
         public List<BlameWrite> Writes { get; } = [];
@@ -82,7 +72,6 @@ public sealed class Blame(PointResolver points, EventReader reader)
         {
             if (writes.Count == 0)
                 return true;
-            var holders = held.At(number);
             foreach (var write in writes)
             {
                 if (Writes.Count == limit)
@@ -92,7 +81,7 @@ public sealed class Blame(PointResolver points, EventReader reader)
                 Writes.Add(new(
                     write.Lsn, Timestamps.Show(
                         Timestamps.FromMicroseconds(write.TimeMicroseconds)), write.Offset, write.Length,
-                    Kind(write.Kind), client, number, holders));
+                    Kind(write.Kind), client, number, held.At(number, write.Offset, write.End)));
             }
 
             return true;

@@ -1,44 +1,31 @@
-using BitmapLedger.Domain;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Volumes;
 
 namespace BitmapLedger.Ledger.Reading;
 
 /// <summary>
-/// Which bitmaps and checkpoint ranges hold the writes of an event: bitmaps that recorded when it was appended and were
-/// not emptied since, and the range since each checkpoint before it.
+/// Which bitmaps, slices and checkpoint ranges hold a write: the terms of the bits say it, through merges, banks and shrinks.
 /// </summary>
+/// <param name="now">The volume now.</param>
 internal sealed class HeldBy(VolumeState now)
 {
-    private readonly Dictionary<string, List<(long From, long To)>> _recorded = new(StringComparer.Ordinal);
-
-    public void Apply(IVolumeEvent happened, long number)
+    /// <summary>Who holds a write of an event: <c>b0</c>, <c>slice:b0/4</c>, <c>checkpoint:nightly..now</c>.</summary>
+    /// <param name="number">Number of the event.</param>
+    /// <param name="offset">First byte of the write.</param>
+    /// <param name="end">The byte behind its last.</param>
+    public IReadOnlyList<string> At(long number, long offset, long end)
     {
-        switch (happened)
-        {
-            case BitmapAdded e:
-                _recorded[e.Name] = e.Disabled ? [] : [(number, long.MaxValue)];
-                break;
-            case BitmapRemoved e:
-                _recorded.Remove(e.Name);
-                break;
-            case BitmapCleared e:
-                _recorded[e.Name] = IsRecording(e.Name) ? [(number, long.MaxValue)] : [];
-                break;
-            case BitmapEnabled e when !IsRecording(e.Name):
-                _recorded[e.Name].Add((number, long.MaxValue));
-                break;
-            case BitmapDisabled e when IsRecording(e.Name):
-                _recorded[e.Name][^1] = _recorded[e.Name][^1] with { To = number };
-                break;
-        }
+        var extent = new Extent(offset, end - offset);
+        return
+        [
+            .. now.Bitmaps.Where(b => Holds(b.Bits) || (b.Successor is { } successor && Holds(successor)))
+                .Select(b => b.Name).Order(StringComparer.Ordinal),
+            .. now.Bitmaps.OrderBy(b => b.Name, StringComparer.Ordinal)
+                .SelectMany(b => b.Slices.Where(s => Holds(s.Bits)).Select(s => $"slice:{b.Name}/{s.Number}")),
+            .. now.Checkpoints.Where(c => c.Event < number).Select(c => $"checkpoint:{c.Name}..now"),
+        ];
+
+        bool Holds(BitExpression bits) => bits.Holds(number, extent);
     }
-
-    public IReadOnlyList<string> At(long number) =>
-    [
-        .. _recorded.Where(r => r.Value.Exists(i => i.From < number && number < i.To)).Select(
-            r => r.Key).Order(StringComparer.Ordinal),
-        .. now.Checkpoints.Where(c => c.Event < number).Select(c => $"checkpoint:{c.Name}..now"),
-    ];
-
-    private bool IsRecording(string name) => _recorded[name] is [.., (_, long.MaxValue)];
 }

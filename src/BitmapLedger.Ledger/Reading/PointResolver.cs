@@ -84,8 +84,10 @@ public sealed class PointResolver(
                     ? new(checkpoint.Event, checkpoint.Lsn, checkpoint.Time)
                     : throw new LedgerException(
                         ErrorCode.NotFound, $"Checkpoint '{name}' of volume '{state.Name}' not found");
-            case Point.AtSlice { Bitmap: var bitmap, Number: var slice }:
-                throw new LedgerException(ErrorCode.NotFound, $"Slice {slice} of bitmap '{bitmap}' not found");
+            case Point.AtSlice { Bitmap: var bitmap, Number: var number, Begin: var begin }:
+                return state.Bitmap(bitmap)?.Slice(number) is { } slice
+                    ? begin ? slice.From : slice.To
+                    : throw new LedgerException(ErrorCode.NotFound, $"Slice {number} of bitmap '{bitmap}' not found");
             case Point.AtInstant { Time: var time }:
                 var now = await LatestAsync(state, cancellation);
                 return time <= now

@@ -1,9 +1,11 @@
 using System.Text.Json;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Storing;
+using Marten;
 using Npgsql;
 using Weasel.Postgresql;
 using Weasel.Postgresql.Tables;
@@ -12,9 +14,8 @@ using static Weasel.Postgresql.SchemaUtils;
 namespace BitmapLedger.Ledger.Rebuilding;
 
 /// <summary>
-/// The materialised bits of every bitmap, a row a volume: <c>bitmap_bits (volume_id, event, state, names, bits)</c>.
-/// Each
-/// row says up to which event it is, so that a reader can fold what came since on top.
+/// The materialised bits of every bitmap and slice. <c>bitmap_bits</c> has a row a volume, which says up to which event it
+/// is, so that a reader can fold what came since on top; <c>slice_bits</c> has a row a slice, since slices seldom change.
 /// </summary>
 /// <param name="source">Connections.</param>
 public sealed class BitmapBits(NpgsqlDataSource source)
@@ -24,23 +25,44 @@ public sealed class BitmapBits(NpgsqlDataSource source)
 
     private static readonly JsonSerializerOptions _json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
-    /// <summary>Replaces the row of a volume.</summary>
-    internal const string Upsert =
+    private const string Upsert =
         $"""
-        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, event, state, names, bits) values (?, ?, ?::jsonb, ?, ?)
-        on conflict (volume_id) do update set event = excluded.event, state = excluded.state, names = excluded.names, bits = excluded.bits
+        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, event, state, names, bits, successors) values (?, ?, ?::jsonb, ?, ?, ?)
+        on conflict (volume_id) do update set event = excluded.event, state = excluded.state, names = excluded.names,
+        bits = excluded.bits, successors = excluded.successors
         """;
 
-    /// <summary>The table.</summary>
+    private const string UpsertSlice =
+        $"""
+        insert into {LedgerSchema.Name}.slice_bits (volume_id, bitmap, slice, bits) values (?, ?, ?, ?)
+        on conflict (volume_id, bitmap, slice) do update set bits = excluded.bits
+        """;
+
+    private const string DeleteSlice =
+        $"delete from {LedgerSchema.Name}.slice_bits where volume_id = ? and bitmap = ? and slice = ?";
+
+    // One statement, so one snapshot: slices of a later row would not fit.
+    private const string Select =
+        $"""
+        select b.state::text, b.names, b.bits, b.successors,
+               (select coalesce(array_agg(s.bitmap order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
+               (select coalesce(array_agg(s.slice order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
+               (select coalesce(array_agg(s.bits order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1)
+        from {LedgerSchema.Name}.bitmap_bits b where b.volume_id = $1
+        """;
+
+    /// <summary>The table of bitmaps.</summary>
     public static Table Table { get; } = MakeTable();
+
+    /// <summary>The table of slices.</summary>
+    public static Table SliceTable { get; } = MakeSliceTable();
 
     /// <summary>A replay that stands where the row of a volume does; one that stands at the beginning when there is
     /// none.</summary>
     /// <returns>The caller disposes it.</returns>
     public async Task<BitmapReplay> LoadAsync(Guid volumeId, CancellationToken cancellation)
     {
-        await using var command = source.CreateCommand(
-            $"select state::text, names, bits from {LedgerSchema.Name}.bitmap_bits where volume_id = $1");
+        await using var command = source.CreateCommand(Select);
         command.Parameters.Add(new() { Value = volumeId });
         await using var row = await command.ExecuteReaderAsync(cancellation);
         if (!await row.ReadAsync(cancellation))
@@ -48,16 +70,35 @@ public sealed class BitmapBits(NpgsqlDataSource source)
         var state = JsonSerializer.Deserialize<VolumeState>(row.GetString(0), _json)!;
         var names = await row.GetFieldValueAsync<string[]>(1, cancellation);
         var bits = await row.GetFieldValueAsync<byte[][]>(2, cancellation);
-        return new(state, names.Zip(bits.Select(b => Decode(volumeId, b)), KeyValuePair.Create));
+        var successors = await row.GetFieldValueAsync<byte[]?[]>(3, cancellation);
+        var bitmaps = await row.GetFieldValueAsync<string[]>(4, cancellation);
+        var slices = await row.GetFieldValueAsync<long[]>(5, cancellation);
+        var sliceBits = await row.GetFieldValueAsync<byte[][]>(6, cancellation);
+        List<KeyValuePair<string, NativeBitmap>> maps = [.. names.Zip(bits.Select(b => Decode(volumeId, b)), KeyValuePair.Create)];
+        foreach (var (name, successor) in names.Zip(successors))
+            if (successor is not null)
+                maps.Add(new(state.Bitmap(name)!.SuccessorName, Decode(volumeId, successor)));
+        return new(
+            state, maps, bitmaps.Zip(slices, sliceBits).Select(s => KeyValuePair.Create(new SliceName(s.First, s.Second), s.Third)));
     }
 
-    /// <summary>The values of <see cref="Upsert"/> for where a replay stands.</summary>
-    internal static object[] Row(Guid volumeId, BitmapReplay replay) =>
-    [
-        volumeId, replay.State.Event, JsonSerializer.Serialize(replay.State, _json),
-        replay.State.Bitmaps.Select(b => b.Name).ToArray(),
-        replay.State.Bitmaps.Select(b => BitmapCodec.Encode(replay.Bits(b.Name))).ToArray(),
-    ];
+    /// <summary>Replaces the rows of a volume by where a replay stands that began there.</summary>
+    internal static void Store(IDocumentOperations operations, Guid volumeId, BitmapReplay replay)
+    {
+        var bitmaps = replay.State.Bitmaps;
+        operations.QueueSqlCommand(
+            Upsert, volumeId, replay.State.Event, JsonSerializer.Serialize(replay.State, _json),
+            bitmaps.Select(b => b.Name).ToArray(),
+            bitmaps.Select(b => BitmapCodec.Encode(replay.Bits(b.Name))).ToArray(),
+            bitmaps.Select(b => b.Successor is null ? null : BitmapCodec.Encode(replay.Bits(b.SuccessorName))).ToArray());
+        foreach (var slice in replay.ChangedSlices)
+        {
+            if (replay.State.Bitmap(slice.Bitmap)?.Slice(slice.Slice) is null)
+                operations.QueueSqlCommand(DeleteSlice, volumeId, slice.Bitmap, slice.Slice);
+            else
+                operations.QueueSqlCommand(UpsertSlice, volumeId, slice.Bitmap, slice.Slice, replay.EncodedSlice(slice));
+        }
+    }
 
     private static Table MakeTable()
     {
@@ -67,6 +108,17 @@ public sealed class BitmapBits(NpgsqlDataSource source)
         table.AddColumn("state", "jsonb").NotNull();
         table.AddColumn("names", "text[]").NotNull();
         table.AddColumn("bits", "bytea[]").NotNull();
+        table.AddColumn("successors", "bytea[]").NotNull();
+        return table;
+    }
+
+    private static Table MakeSliceTable()
+    {
+        var table = new Table(new PostgresqlObjectName(LedgerSchema.Name, "slice_bits", IdentifierUsage.General));
+        table.AddColumn<Guid>("volume_id").AsPrimaryKey();
+        table.AddColumn<string>("bitmap").AsPrimaryKey();
+        table.AddColumn<long>("slice").AsPrimaryKey();
+        table.AddColumn("bits", "bytea").NotNull();
         return table;
     }
 

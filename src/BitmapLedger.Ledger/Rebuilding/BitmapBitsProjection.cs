@@ -23,7 +23,7 @@ public sealed class BitmapBitsProjection(BitmapBits rows) : IProjection
             foreach (var e in stream.Where(e => e.Version > replay.State.Event))
                 if (e.Data is IVolumeEvent happened)
                     replay.Apply(happened, e.Version, e.Timestamp);
-            operations.QueueSqlCommand(BitmapBits.Upsert, BitmapBits.Row(stream.Key, replay));
+            BitmapBits.Store(operations, stream.Key, replay);
         }
     }
 }

@@ -55,6 +55,8 @@ public static class LedgerRegistration
         services.AddSingleton<Reconciler>();
         services.AddSingleton<EventReader>();
         services.AddSingleton<PointResolver>();
+        services.AddSingleton<SliceReader>();
+        services.AddSingleton<CheckpointReader>();
         services.AddSingleton<Queries>();
         services.AddSingleton<Blame>();
         services.AddSingleton<Verifier>();
@@ -92,12 +94,14 @@ public static class LedgerRegistration
         options.Schema.For<AgentRun>();
         options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
+        options.Storage.ExtendedSchemaObjects.Add(BitmapBits.SliceTable);
         options.Projections.Add(new BitmapBitsProjection(
             new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
         {
             o.BatchSize = 64;
             o.MaximumHopperSize = 256;
             o.DeleteDataInTableOnTeardown(BitmapBits.Table.Identifier.QualifiedName);
+            o.DeleteDataInTableOnTeardown(BitmapBits.SliceTable.Identifier.QualifiedName);
         });
         // Said here as well, or a store without a daemon prints a warning where answers go.
         options.Projections.AsyncMode = DaemonMode.Solo;

@@ -15,7 +15,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public const string Name = "bitmapledger";
 
     /// <summary>Raised with every change of the schema.</summary>
-    public const int Version = 2;
+    public const int Version = 3;
 
     private const string OwnSql =
         $"""
@@ -37,8 +37,14 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     /// <exception cref="LedgerException">A newer program made it.</exception>
     public async Task<SchemaAnswer> ApplyAsync(CancellationToken cancellation)
     {
-        RefuseNewer(await StatusAsync(cancellation));
+        var status = await StatusAsync(cancellation);
+        RefuseNewer(status);
+        var upgrade = new StateUpgrade(store, source);
+        if (StateUpgrade.IsNeeded(status.Version))
+            await upgrade.DropBitsAsync(cancellation);
         await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
+        if (StateUpgrade.IsNeeded(status.Version))
+            await upgrade.RebuildStatesAsync(cancellation);
         await using var command = source.CreateCommand(
             $"{OwnSql} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
         await command.ExecuteNonQueryAsync(cancellation);
