@@ -446,12 +446,20 @@ $function$;
 
 
 CREATE TABLE IF NOT EXISTS bitmapledger.bitmap_bits (
-    volume_id    uuid       NOT NULL,
-    event        bigint     NOT NULL,
-    state        jsonb      NOT NULL,
-    names        text[]     NOT NULL,
-    bits         bytea[]    NOT NULL,
+    volume_id     uuid       NOT NULL,
+    event         bigint     NOT NULL,
+    state         jsonb      NOT NULL,
+    names         text[]     NOT NULL,
+    bits          bytea[]    NOT NULL,
+    successors    bytea[]    NOT NULL,
 CONSTRAINT pkey_bitmap_bits_volume_id PRIMARY KEY (volume_id)
+);
+CREATE TABLE IF NOT EXISTS bitmapledger.slice_bits (
+    volume_id    uuid       NOT NULL,
+    bitmap       varchar    NOT NULL,
+    slice        bigint     NOT NULL,
+    bits         bytea      NOT NULL,
+CONSTRAINT pkey_slice_bits_volume_id_bitmap_slice PRIMARY KEY (volume_id, bitmap, slice)
 );
 CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_agentrun (
     id                  varchar                     NOT NULL,

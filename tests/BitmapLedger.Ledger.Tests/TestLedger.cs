@@ -2,6 +2,7 @@ using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain;
+using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Journal;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
@@ -82,6 +83,16 @@ internal sealed class TestLedger : IAsyncDisposable
         var last = await Shipper.ShipAllAsync(VolumeId, CancellationToken.None);
         await AppendAsync(last, command(Journal.LastLsn));
         return last + 1;
+    }
+
+    /// <summary>Ships all, then decides commands and appends what they come to.</summary>
+    public async Task DecideAsync(params VolumeCommand[] commands)
+    {
+        await Shipper.ShipAllAsync(VolumeId, CancellationToken.None);
+        var state = (await Streams.LoadAsync(VolumeId, CancellationToken.None))!;
+        var decision = VolumeDecider.Decide(commands, state, state.LastLsn, default);
+        Assert.Null(decision.Refusal);
+        await AppendAsync(state.Event, [.. decision.Events]);
     }
 
     public void Write(params (long Offset, long Length)[] writes)
