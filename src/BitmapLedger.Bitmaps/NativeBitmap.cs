@@ -130,15 +130,47 @@ public sealed unsafe class NativeBitmap : IDisposable
     /// <exception cref="ArgumentException">The volumes differ in size.</exception>
     public void UnionWith(NativeBitmap other)
     {
-        if (other.VolumeBytes != VolumeBytes)
-            throw new ArgumentException(
-                $"A map of {other.VolumeBytes} bytes does not fit one of {VolumeBytes} bytes.", nameof(other));
-
+        RefuseOtherSize(other);
         foreach (var run in other.Runs)
         {
             var offset = run.First << other.Granularity.Shift;
             MarkDirty(offset, Math.Min(run.Count << other.Granularity.Shift, VolumeBytes - offset));
         }
+    }
+
+    /// <summary>Marks what is dirty in <paramref name="other"/> after it went through a coarser bitmap, as a merge into that
+    /// one and from there into this would.</summary>
+    /// <param name="other">A map of a volume of the same size.</param>
+    /// <param name="through">The coarsest granularity on the way; one that is finer than both changes nothing.</param>
+    /// <exception cref="ArgumentException">The volumes differ in size.</exception>
+    public void UnionWith(NativeBitmap other, Granularity through)
+    {
+        RefuseOtherSize(other);
+        var mask = through.Bytes - 1;
+        foreach (var run in other.Runs)
+        {
+            var offset = (run.First << other.Granularity.Shift) & ~mask;
+            var end = ((run.End << other.Granularity.Shift) + mask) & ~mask;
+            MarkDirty(offset, Math.Min(end, VolumeBytes) - offset);
+        }
+    }
+
+    /// <summary>The same bits for a volume of another size, as QEMU's <c>hbitmap_truncate</c>: blocks behind the end go, the
+    /// one with the end in it stays as it is, new ones are clean.</summary>
+    /// <param name="volumeBytes">Size of the volume in bytes.</param>
+    /// <returns>A map of its own.</returns>
+    /// <exception cref="BitmapTooLargeException">More than <see cref="BlocksMax"/> blocks.</exception>
+    public NativeBitmap Resized(long volumeBytes)
+    {
+        NativeBitmap resized = new(volumeBytes, Granularity);
+        foreach (var run in Runs)
+        {
+            if (run.First >= resized.BlockCount)
+                break;
+            resized.MarkBlocks(run with { Count = Math.Min(run.Count, resized.BlockCount - run.First) });
+        }
+
+        return resized;
     }
 
     /// <summary>The next dirty run at or after a block; a run that covers <paramref name="fromBlock"/> starts
@@ -168,6 +200,13 @@ public sealed unsafe class NativeBitmap : IDisposable
 
     /// <summary>Gives the memory back.</summary>
     public void Dispose() => _memory.Dispose();
+
+    private void RefuseOtherSize(NativeBitmap other)
+    {
+        if (other.VolumeBytes != VolumeBytes)
+            throw new ArgumentException(
+                $"A map of {other.VolumeBytes} bytes does not fit one of {VolumeBytes} bytes.", nameof(other));
+    }
 
     private ref ulong Word(int level, long index)
     {

@@ -76,6 +76,48 @@ public sealed class NativeBitmapTests
     }
 
     [Fact]
+    public void A_union_through_a_coarser_granularity_is_a_union_into_it_and_out_of_it()
+    {
+        var shift = Gen.Int[9, 16];
+        Gen.Select(Gen.Int[1, 300_000], shift, shift, shift, Gen.Int[0, int.MaxValue]).Sample((size, from, through, to, seed) =>
+        {
+            using var source = new NativeBitmap(size, Granularity.FromShift(from));
+            using var between = new NativeBitmap(size, Granularity.FromShift(through));
+            using var expected = new NativeBitmap(size, Granularity.FromShift(to));
+            using var target = new NativeBitmap(size, Granularity.FromShift(to));
+            var random = new Random(seed);
+            for (var i = 0; i < 8; i++)
+                source.MarkDirty(random.Next(size), 1);
+
+            target.UnionWith(source, through: Granularity.FromShift(Math.Max(from, through)));
+            if (through > from)
+                between.UnionWith(source);
+            expected.UnionWith(through > from ? between : source);
+
+            Assert.Equal(Runs(expected), Runs(target));
+        }, iter: 200);
+    }
+
+    [Fact]
+    public void A_map_of_another_size_keeps_the_blocks_that_are_left_and_adds_clean_ones()
+    {
+        Gen.Select(Gen.Int[1, 300_000], Gen.Int[1, 300_000], Gen.Int[9, 16], Gen.Int[0, int.MaxValue]).Sample((
+            before, after, shift, seed) =>
+        {
+            using var map = new NativeBitmap(before, Granularity.FromShift(shift));
+            var random = new Random(seed);
+            for (var i = 0; i < 8; i++)
+                map.MarkDirty(random.Next(before), 1);
+
+            using var resized = map.Resized(after);
+
+            Assert.Equal(after, resized.VolumeBytes);
+            for (var block = 0L; block < resized.BlockCount; block++)
+                Assert.Equal(block < map.BlockCount && map.IsDirty(block), resized.IsDirty(block));
+        }, iter: 200);
+    }
+
+    [Fact]
     public void Clear_leaves_nothing_and_marking_goes_on()
     {
         using var map = new NativeBitmap(1.GiB, Granularity.Finest);
