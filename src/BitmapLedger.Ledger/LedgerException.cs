@@ -14,9 +14,10 @@ public sealed class LedgerException(string code, string message, string? hint = 
 {
     /// <summary>A refusal of the domain.</summary>
     public LedgerException(Refusal refusal)
-        : this(refusal.Code, refusal.Message, refusal.Hint)
-    {
-    }
+        : this(refusal.Code, refusal.Message, refusal.Hint) => Refusal = refusal;
+
+    /// <summary>The refusal, when it is one: decided, and no accident.</summary>
+    public Refusal? Refusal { get; }
 
     /// <inheritdoc />
     public override string Code { get; } = code;

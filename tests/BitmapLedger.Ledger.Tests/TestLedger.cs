@@ -113,6 +113,8 @@ internal sealed class TestLedger : IAsyncDisposable
 
     private sealed class NoAgent : IAgent
     {
+        public string BitsDirectory => "";
+
         public bool IsConnected => false;
 
         public Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation) =>

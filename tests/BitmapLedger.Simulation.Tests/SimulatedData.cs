@@ -93,6 +93,8 @@ internal sealed class SimulatedData(World world, int sectors) : IBackend
                 _cache[sector] = _disk[sector];
     }
 
+    public void Resize(long before, long bytes) => throw new BackendException("unsupported", "simulated data keeps its size");
+
     public bool IsHole(long offset, long end, out long until)
     {
         until = end;

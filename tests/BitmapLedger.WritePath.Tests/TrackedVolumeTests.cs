@@ -227,7 +227,7 @@ public sealed class TrackedVolumeTests
                 d => (d.Name, d.Count)).Order());
         change(model);
         var table = model.Select(m => new BitmapSource(
-            m.Key, m.Value.Granularity, m.Value.Recording, m.Key == added || m.Key == cleared ? [] : [m.Key], File: null));
+            m.Key, m.Value.Granularity, m.Value.Recording, m.Key == added || m.Key == cleared ? [] : [new BitsFrom(m.Key, Through: 512)], File: null));
         Assert.IsType<Done>(volumes.Handle(new Settle(_id, fence.Number, [.. table])));
     }
 

@@ -9,6 +9,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Welcome), "welcome")]
 [JsonDerivedType(typeof(Rotated), "rotated")]
 [JsonDerivedType(typeof(Digests), "digests")]
+[JsonDerivedType(typeof(BitsFile), "bits-file")]
 [JsonDerivedType(typeof(Durable), "durable")]
 public abstract record ControlReply;
 
@@ -121,6 +122,10 @@ public sealed record Fence(Guid Id, long Number, long Lsn, long TimeMicroseconds
 /// <summary>Answer to <see cref="Digest"/>.</summary>
 /// <param name="Bitmaps">One for each bitmap, in table order.</param>
 public sealed record Digests(IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
+
+/// <summary>Answer to <see cref="ReadBits"/>.</summary>
+/// <param name="File">Name of a file in <c>run/bits/</c> with the encoded bitmap.</param>
+public sealed record BitsFile(string File) : ControlReply;
 
 /// <summary>Digest of a bitmap as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c> computes it.</summary>
 /// <param name="Name">Name of the bitmap.</param>

@@ -11,6 +11,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Rotate), "rotate")]
 [JsonDerivedType(typeof(Settle), "settle")]
 [JsonDerivedType(typeof(Digest), "digest")]
+[JsonDerivedType(typeof(ReadBits), "read-bits")]
 [JsonDerivedType(typeof(Release), "release")]
 [JsonDerivedType(typeof(SetQuota), "set-quota")]
 [JsonDerivedType(typeof(MakeDurable), "make-durable")]
@@ -46,14 +47,15 @@ public sealed record CloseVolume(Guid Id, bool DeleteJournal) : ControlRequest;
 /// journals
 /// a fence in each, opens the gates. All or nothing; a gate that does not drain in time answers <c>busy</c>.
 /// </summary>
-/// <param name="Volumes">The volumes, each once.</param>
+/// <param name="Volumes">The volumes, each once; a volume that gets another size stands alone.</param>
 public sealed record Rotate(IReadOnlyList<RotateVolume> Volumes) : ControlRequest;
 
 /// <summary>One volume of a <see cref="Rotate"/>.</summary>
 /// <param name="Id">Volume id.</param>
 /// <param name="Granularity">Bytes a bit of the new live bitmap: the finest that any of its bitmaps needs from now
 /// on.</param>
-public sealed record RotateVolume(Guid Id, long Granularity);
+/// <param name="Size">Bytes that the volume and its file have from the fence on; null for as many as before.</param>
+public sealed record RotateVolume(Guid Id, long Granularity, long? Size = null);
 
 /// <summary>
 /// The bitmaps of a volume as of a fence. The Agent folds every swapped-out map up to the fence into the bitmaps that
@@ -69,17 +71,29 @@ public sealed record Settle(Guid Id, long Fence, IReadOnlyList<BitmapSource> Bit
 /// <param name="Name">Name of the bitmap.</param>
 /// <param name="Granularity">Bytes a bit.</param>
 /// <param name="Recording">Whether writes after the fence mark it.</param>
-/// <param name="From">Bitmaps of the table before, by name, whose bits at the fence flow in; its own name keeps its
-/// bits.</param>
+/// <param name="From">Bitmaps of the table before whose bits at the fence flow in; its own name keeps its bits. After a
+/// fence that changed the size they are those of the old size, clipped or grown.</param>
 /// <param name="File">A file in <c>run/bits/</c> with an encoded bitmap; the Agent deletes it after reading. Null
 /// for none.</param>
 public sealed record BitmapSource(
-    string Name, long Granularity, bool Recording, IReadOnlyList<string> From, string? File);
+    string Name, long Granularity, bool Recording, IReadOnlyList<BitsFrom> From, string? File);
+
+/// <summary>Bits that flow from one bitmap into another.</summary>
+/// <param name="Name">The bitmap before.</param>
+/// <param name="Through">Bytes a bit of the coarsest bitmap on the way; its own or finer changes nothing.</param>
+public sealed record BitsFrom(string Name, long Through);
 
 /// <summary>Digests of all bitmaps of a volume as of its last fence, writes after it left out.</summary>
 /// <param name="Id">Volume id.</param>
 /// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
 public sealed record Digest(Guid Id, long Fence) : ControlRequest;
+
+/// <summary>The bits of a bitmap as of the last fence of its volume, writes after it left out, as a file in
+/// <c>run/bits/</c> that whoever asked deletes.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
+/// <param name="Name">Name of the bitmap.</param>
+public sealed record ReadBits(Guid Id, long Fence, string Name) : ControlRequest;
 
 /// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may
 /// go.</summary>

@@ -25,8 +25,8 @@ public static class TransactionDecider
         var volumes = new Deciding(places);
         for (var i = 0; i < actions.Count; i++)
         {
-            var refusal = actions[i].Command is VolumeCommand.Abort
-                ? Refusal.Failed("Transaction aborted using Abort action")
+            var refusal = actions[i].Command is VolumeCommand.Abort abort
+                ? abort.Why ?? Refusal.Failed("Transaction aborted using Abort action")
                 : volumes.Take(actions[i]);
             if (refusal is not null)
                 return new([.. places.Select(p => new VolumeDecision(p.State, [], p.State))], [], refusal, i);

@@ -55,7 +55,9 @@ public abstract record VolumeCommand
     public sealed record RecoverWrites(IReadOnlyList<RecoveredStretch> Extents) : VolumeCommand;
 
     /// <summary>Turns the whole list down: the action <c>abort</c> of a transaction. Of no volume.</summary>
-    public sealed record Abort : VolumeCommand;
+    /// <param name="Why">What is wrong with an action that no volume can be asked about; null for QEMU's text of an
+    /// abort.</param>
+    public sealed record Abort(Refusal? Why = null) : VolumeCommand;
 
     /// <summary>Adds the bits of some bitmaps to another; of no bitmaps, nothing happens.</summary>
     /// <param name="Target">The bitmap that gets them.</param>

@@ -1,6 +1,7 @@
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
@@ -24,50 +25,68 @@ public static class CarryOutHandler
         if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
             return new(earlier.Repeat(message.Fingerprint), Refusal: null);
 
-        List<(VolumeOrder Order, VolumeState State)> volumes = [];
-        foreach (var order in message.Orders)
+        List<VolumePlace> places = [];
+        foreach (var volumeId in message.VolumeIds)
         {
-            var state = await streams.LoadAsync(order.VolumeId, cancellation) ?? new VolumeState { Removed = true };
-            if (VolumeDecider.Decide(
-                order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).Refusal is { } refusal)
-                return new([], refusal);
-            volumes.Add((order, state));
+            var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState { Id = volumeId, Removed = true };
+            places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue));
         }
 
-        var fences = await agent.RotateAsync([.. volumes.Select(v => Rotation(v.Order, v.State))], cancellation);
-        List<Decided> decided = [];
-        foreach (var ((order, _), fence) in volumes.Zip(fences))
+        var wanted = TransactionDecider.Decide(message.Actions, places);
+        if (wanted.Refusal is { } refusal)
+            return new([], refusal);
+
+        var fences = await RotateAsync(wanted.Volumes, shipper, agent, cancellation);
+        for (var i = 0; i < places.Count; i++)
         {
-            await shipper.ShipThroughAsync(order.VolumeId, fence.Lsn, cancellation);
-            var state = (await streams.LoadAsync(order.VolumeId, cancellation))!;
-            var time = Timestamps.FromMicroseconds(fence.TimeMicroseconds);
-            decided.Add(new(fence, time, state, VolumeDecider.Decide(order.Commands, state, fence.Lsn, time)));
+            await shipper.ShipThroughAsync(fences[i].Id, fences[i].Lsn, cancellation);
+            var state = (await streams.LoadAsync(fences[i].Id, cancellation))!;
+            places[i] = new(state, fences[i].Lsn, Timestamps.FromMicroseconds(fences[i].TimeMicroseconds));
         }
 
-        IReadOnlyList<CommandAnswer> answers = [.. decided.Select(Answer)];
-        if (await AppendAsync(message, decided, answers, streams, shipper, agent, cancellation) is { } first)
+        var decided = await ForeignBits.FillAsync(TransactionDecider.Decide(message.Actions, places), fences, agent, cancellation);
+        List<Cut> cuts = [.. decided.Volumes.Zip(places, fences).Select(c => new Cut(c.Third, c.Second.Now, c.First))];
+        IReadOnlyList<CommandAnswer> answers = [.. cuts.Where(c => message.Commands(c.Fence.Id)).Select(Answer)];
+        if (await AppendAsync(message, cuts, answers, streams, shipper, agent, cancellation) is { } first)
             return new(first.Repeat(message.Fingerprint), Refusal: null);
-        await SettleAsync(decided, agent);
+        await SettleAsync(cuts, shipper, agent);
         return new(answers, Refusal: null);
     }
 
-    /// <summary>The bitmaps of a volume at a fence, for the Agent.</summary>
-    public static Settle Settlement(Fence fence, IReadOnlyList<BitTransfer> transfers) => new(
-        fence.Id, fence.Number,
-        [.. transfers.Select(
-            t => new BitmapSource(t.Name, t.Granularity, t.Recording, [.. t.From.Select(f => f.Name)], File: null))]);
-
-    private static RotateVolume Rotation(VolumeOrder order, VolumeState state) => new(
-        order.VolumeId,
-        BitTransfer.Finest(
-            VolumeDecider.Decide(order.Commands, state, state.LastLsn, DateTimeOffset.MaxValue).After).Bytes);
+    /// <summary>Cuts the volumes; those that get another size get it at the cut.</summary>
+    private static async Task<IReadOnlyList<Fence>> RotateAsync(
+        IReadOnlyList<VolumeDecision> wanted, Shipper shipper, IAgent agent, CancellationToken cancellation)
+    {
+        var resized = wanted.Where(v => v.Before.Size != v.After.Size).ToList();
+        foreach (var volume in resized)
+            shipper.Hold(volume.Before.Id);
+        try
+        {
+            return await agent.RotateAsync(
+                [.. wanted.Select(v => new RotateVolume(
+                    v.Before.Id, BitTransfer.Finest(v.After).Bytes, resized.Contains(v) ? v.After.Size : null))],
+                cancellation);
+        }
+        catch (LedgerException refused) when (!refused.IsTransient)
+        {
+            foreach (var volume in resized)
+                shipper.GoOn(volume.Before.Id);
+            throw;
+        }
+        catch when (resized.Count > 0)
+        {
+            // It may have been done all the same: a meeting finds out.
+            agent.MeetAgain();
+            throw;
+        }
+    }
 
     private static async Task<CommandRecord?> AppendAsync(
-        CarryOut message, List<Decided> decided, IReadOnlyList<CommandAnswer> answers, VolumeStreams streams,
+        CarryOut message, List<Cut> cuts, IReadOnlyList<CommandAnswer> answers, VolumeStreams streams,
         Shipper shipper, IAgent agent, CancellationToken cancellation)
     {
-        var appends = decided.Select(d => new StreamAppend(
-            d.Fence.Id, d.State.Event, [.. d.Decision.Events.Select(e => new TimedEvent(e, d.Time))])).ToList();
+        var appends = cuts.Select(d => new StreamAppend(
+            d.Fence.Id, d.Decision.Before.Event, [.. d.Decision.Events.Select(e => new TimedEvent(e, d.Time))])).ToList();
         try
         {
             return await streams.AppendAsync(
@@ -87,13 +106,14 @@ public static class CarryOutHandler
     }
 
     /// <summary>What is appended has happened, whether the Agent hears of it now or when it is met again.</summary>
-    private static async Task SettleAsync(List<Decided> decided, IAgent agent)
+    private static async Task SettleAsync(List<Cut> cuts, Shipper shipper, IAgent agent)
     {
+        foreach (var cut in cuts)
+            shipper.GoOn(cut.Fence.Id);
         try
         {
-            foreach (var (fence, _, state, decision) in decided)
-                await agent.AskAsync(
-                    Settlement(fence, BitTransfer.Of(state, decision.Events)), CancellationToken.None);
+            foreach (var (fence, _, decision) in cuts)
+                await agent.AskAsync(Settlements.Of(fence, decision, agent.BitsDirectory), CancellationToken.None);
         }
         catch (LedgerException)
         {
@@ -101,8 +121,16 @@ public static class CarryOutHandler
         }
     }
 
-    private static CommandAnswer Answer(Decided decided) => new(
-        decided.State.Name, decided.Decision.After.Event, decided.Fence.Lsn, Timestamps.Show(decided.Time));
+    private static CommandAnswer Answer(Cut cut)
+    {
+        var banked = cut.Decision.Events.OfType<SliceBanked>().Select(e => new SliceName(e.Bitmap, e.Slice)).ToList();
+        var dropped = cut.Decision.Events.OfType<SliceDropped>().Select(e => new SliceName(e.Bitmap, e.Slice)).ToList();
+        return new(cut.Decision.Before.Name, cut.Decision.After.Event, cut.Fence.Lsn, Timestamps.Show(cut.Time))
+        {
+            Slices = banked.Count > 0 ? banked : null,
+            DroppedSlices = dropped.Count > 0 ? dropped : null,
+        };
+    }
 
-    private sealed record Decided(Fence Fence, DateTimeOffset Time, VolumeState State, Decision Decision);
+    private sealed record Cut(Fence Fence, DateTimeOffset Time, VolumeDecision Decision);
 }

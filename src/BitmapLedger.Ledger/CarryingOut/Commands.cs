@@ -20,25 +20,58 @@ public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly
     /// <param name="command">What is wanted of each.</param>
     /// <param name="origin">Who commands.</param>
     /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>One answer for each volume.</returns>
     /// <exception cref="LedgerException">It was refused, or could not be done.</exception>
     public Task<IReadOnlyList<CommandAnswer>> CarryOutAsync(
         IMessageBus bus, IReadOnlyList<string> names, VolumeCommand command, CommandOrigin origin, CancellationToken cancellation)
     {
-        var fingerprint = $"{command.GetType().Name} {JsonSerializer.Serialize(names)} "
-            + JsonSerializer.Serialize(command, command.GetType());
+        var fingerprint = $"{command.GetType().Name} {JsonSerializer.Serialize(names)} {Fingerprint(command)}";
         return once.ActAsync(origin, fingerprint, async () =>
         {
             if (names.Count == 0)
                 throw new LedgerException(ErrorCode.BadArgument, "no volume is named");
-            List<VolumeOrder> orders = [];
+            List<VolumeAction> actions = [];
             foreach (var name in names.Distinct(StringComparer.Ordinal))
-                orders.Add(new((await streams.FindAsync(name, cancellation)).Id, [command]));
-
-            using (await lanes.TakeAsync([.. orders.Select(o => o.VolumeId)], cancellation))
-            {
-                var outcome = await bus.InvokeAsync<CommandOutcome>(new CarryOut(orders, origin, fingerprint), cancellation);
-                return outcome.Refusal is { } refusal ? throw new LedgerException(refusal) : outcome.Answers;
-            }
+                actions.Add(new((await streams.FindAsync(name, cancellation)).Id, command));
+            return await SendAsync(bus, actions, origin, fingerprint, cancellation);
         }, cancellation);
     }
+
+    /// <summary>Carries several commands out as one, in order: all of them, or none and then the first that was refused says
+    /// why.</summary>
+    /// <param name="bus">Wolverine.</param>
+    /// <param name="actions">What is wanted; of volumes that are there, or were.</param>
+    /// <param name="origin">Who commands.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>One answer for each volume that is commanded, in the order of their first commands.</returns>
+    /// <exception cref="LedgerException">It was refused, or could not be done.</exception>
+    public Task<IReadOnlyList<CommandAnswer>> TransactAsync(
+        IMessageBus bus, IReadOnlyList<VolumeAction> actions, CommandOrigin origin, CancellationToken cancellation)
+    {
+        var fingerprint = string.Join('\n', actions.Select(
+            a => $"{a.Command.GetType().Name} {a.Volume} {Fingerprint(a.Command)}"));
+        return once.ActAsync(
+            origin, fingerprint, () => SendAsync(bus, actions, origin, fingerprint, cancellation), cancellation);
+    }
+
+    private static string Fingerprint(VolumeCommand command) => JsonSerializer.Serialize(command, command.GetType());
+
+    private async Task<IReadOnlyList<CommandAnswer>> SendAsync(
+        IMessageBus bus, IReadOnlyList<VolumeAction> actions, CommandOrigin origin, string fingerprint, CancellationToken cancellation)
+    {
+        Guid[] volumeIds = [.. Commanded(actions).Concat(MergedFrom(actions)).Distinct()];
+        using (await lanes.TakeAsync(volumeIds, cancellation))
+        {
+            var outcome = await bus.InvokeAsync<CommandOutcome>(
+                new CarryOut(actions, volumeIds, origin, fingerprint), cancellation);
+            return outcome.Refusal is { } refusal ? throw new LedgerException(refusal) : outcome.Answers;
+        }
+    }
+
+    private static IEnumerable<Guid> Commanded(IReadOnlyList<VolumeAction> actions) =>
+        actions.Where(a => a.Command is not VolumeCommand.Abort).Select(a => a.Volume);
+
+    private static IEnumerable<Guid> MergedFrom(IReadOnlyList<VolumeAction> actions) =>
+        actions.Select(a => a.Command).OfType<VolumeCommand.MergeBitmap>().SelectMany(m => m.Sources)
+            .Where(s => s.Volume is not null).Select(s => s.Volume!.Value);
 }

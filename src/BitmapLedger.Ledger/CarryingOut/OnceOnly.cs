@@ -28,7 +28,8 @@ public sealed class OnceOnly(VolumeStreams streams)
             return await act();
         }
         catch (LedgerException refusal) when (
-            refusal.Code is ErrorCode.NotFound or ErrorCode.Exists or ErrorCode.BadArgument or ErrorCode.Unsupported)
+            refusal.Code is ErrorCode.NotFound or ErrorCode.Exists or ErrorCode.BadArgument or ErrorCode.Unsupported
+            || refusal is { Refusal: not null, IsTransient: false })
         {
             CommandRecord record = new()
             {

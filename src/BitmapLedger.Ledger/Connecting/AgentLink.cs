@@ -23,6 +23,9 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
     /// <inheritdoc />
     public bool IsConnected => Volatile.Read(ref _stream) is not null;
 
+    /// <inheritdoc />
+    public string BitsDirectory => settings.BitsDirectory;
+
     /// <summary>Connects, says hello, calls back, and serves the link until it ends.</summary>
     /// <param name="onConnected">Called with what the Agent said; answers come in meanwhile.</param>
     /// <param name="cancellation">Ends the link.</param>

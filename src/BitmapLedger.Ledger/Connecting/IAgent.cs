@@ -8,6 +8,9 @@ public interface IAgent
     /// <summary>Whether it can be asked now.</summary>
     bool IsConnected { get; }
 
+    /// <summary>Where bits lie that one gives the other.</summary>
+    string BitsDirectory { get; }
+
     /// <summary>Asks and waits for the answer.</summary>
     /// <exception cref="LedgerException">The Agent is away, or said no.</exception>
     Task<ControlReply> AskAsync(ControlRequest request, CancellationToken cancellation);

@@ -1,5 +1,4 @@
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
@@ -93,6 +92,7 @@ public sealed partial class Reconciler(
     private async Task MeetInLaneAsync(Guid id, bool newRun, CancellationToken cancellation)
     {
         shipper.Forget(id);
+        await GrowAsync(id, cancellation);
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;
         // Asked after shipping: a client that wrote meanwhile has not put the ledger ahead of the journal.
@@ -123,10 +123,25 @@ public sealed partial class Reconciler(
                 [.. status.Recovered.Select(e => new RecoveredStretch(e.Offset, e.Length))]));
         if (newRun)
             commands.Add(new VolumeCommand.EndTransientBitmaps());
+        if (status.Size < state.Size)
+            commands.Insert(0, new VolumeCommand.ResizeVolume(status.Size));
         state = await DecideAsync(state, commands, status, cancellation);
         if (status.Lost is not null || status.Recovered.Count > 0)
             await agent.AskAsync(new AcknowledgeLoss(id), cancellation);
+        shipper.GoOn(id);
         await HandOverAsync(state, cancellation);
+    }
+
+    /// <summary>
+    /// A server that ended between the Agent's resize and the event of it left that to us. A larger size stands before the
+    /// writes that came after it, which may lie behind the old end; a smaller one behind them, since they all lie before the
+    /// new one.
+    /// </summary>
+    private async Task GrowAsync(Guid id, CancellationToken cancellation)
+    {
+        var state = (await streams.LoadAsync(id, cancellation))!;
+        if ((await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id) is { } status && status.Size > state.Size)
+            await DecideAsync(state, [new VolumeCommand.ResizeVolume(status.Size)], status, cancellation);
     }
 
     private async Task<VolumeState> DecideAsync(
@@ -151,15 +166,11 @@ public sealed partial class Reconciler(
         List<BitmapSource> sources = [];
         if (state.Bitmaps.Count > 0)
         {
-            Directory.CreateDirectory(settings.BitsDirectory);
             using var replay = await reader.ReplayAsync(
                 state.Id, new Position(long.MaxValue, fences[0].Lsn, default), cancellation);
             foreach (var bitmap in replay.State.Bitmaps)
             {
-                var file = $"{Guid.CreateVersion7():N}.bits";
-                await File.WriteAllBytesAsync(
-                    Path.Combine(
-                        settings.BitsDirectory, file), BitmapCodec.Encode(replay.Bits(bitmap.Name)), cancellation);
+                var file = Settlements.PutDown(replay.Bits(bitmap.Name), settings.BitsDirectory);
                 sources.Add(new(bitmap.Name, bitmap.Granularity, bitmap.Recording, [], file));
             }
         }

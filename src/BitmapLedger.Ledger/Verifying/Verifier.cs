@@ -35,7 +35,7 @@ public sealed class Verifier(
         var last = await shipper.ShipThroughAsync(state.Id, fence.Lsn, cancellation);
         var live = ((Digests)await agent.AskAsync(new Digest(state.Id, fence.Number), cancellation)).Bitmaps;
         await agent.AskAsync(
-            CarryOutHandler.Settlement(fence, BitTransfer.Of(state, [])), cancellation);
+            Settlements.Unchanged(fence, state, agent.BitsDirectory), cancellation);
         var now = new ResolvedPoint("now", new(last, fence.Lsn, clock.GetUtcNow()));
         return await CompareAsync(state, now, live, cancellation);
     }

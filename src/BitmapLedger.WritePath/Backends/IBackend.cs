@@ -42,6 +42,13 @@ public interface IBackend : IDisposable
     /// <summary>Forgets what is in memory and was refused by the disk, so that reads show what is on it.</summary>
     void ForgetUnwritten();
 
+    /// <summary>Gives it another length; what it has more than before reads as zeroes, and is there after a power loss.
+    /// No request is under way to bytes that it takes away or adds.</summary>
+    /// <param name="before">Bytes in use until now; what a longer file has behind them goes first.</param>
+    /// <param name="bytes">Bytes in use from now on.</param>
+    /// <exception cref="BackendException">It keeps its length.</exception>
+    void Resize(long before, long bytes);
+
     /// <summary>How far the bytes from <paramref name="offset"/> on are all data, or all hole.</summary>
     /// <returns>Whether they are a hole; where nobody says, data to the end.</returns>
     bool IsHole(long offset, long end, out long until);

@@ -46,6 +46,9 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "fallocate64", SetLastError = true)]
     public static partial int Allocate(int file, int mode, long offset, long length);
 
+    [LibraryImport("libc", EntryPoint = "ftruncate64", SetLastError = true)]
+    public static partial int Truncate(int file, long length);
+
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int SyncData(int file);
 

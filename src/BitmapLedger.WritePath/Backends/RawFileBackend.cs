@@ -21,7 +21,7 @@ public sealed unsafe class RawFileBackend : IBackend
     }
 
     /// <inheritdoc />
-    public long Size { get; }
+    public long Size { get; private set; }
 
     /// <summary>Opens and locks an image.</summary>
     /// <exception cref="BackendException">Missing, a directory, read-only, in use, or refused by the
@@ -155,6 +155,23 @@ public sealed unsafe class RawFileBackend : IBackend
     }
 
     /// <inheritdoc />
+    public void Resize(long before, long bytes)
+    {
+        if (IsDevice)
+        {
+            // QEMU's texts: a device stays as long as it is, and less of it may be used.
+            if (bytes > Size)
+                throw new BackendException("failed", "Cannot grow device files");
+            return;
+        }
+
+        if ((before < Size && Libc.Truncate(_file, before) != 0) || Libc.Truncate(_file, bytes) != 0
+            || (bytes > before && Libc.SyncData(_file) != 0))
+            throw new BackendException("failed", $"Failed to resize the file: {Marshal.GetLastPInvokeErrorMessage()}");
+        Size = bytes;
+    }
+
+    /// <inheritdoc />
     public bool IsHole(long offset, long end, out long until)
     {
         var data = Libc.Seek(_file, offset, Libc.SeekData);
@@ -177,6 +194,16 @@ public sealed unsafe class RawFileBackend : IBackend
 
     /// <summary>Closes the image and gives up its locks.</summary>
     public void Dispose() => _handle.Dispose();
+
+    private bool IsDevice
+    {
+        get
+        {
+            var told = default(Libc.FileStatus);
+            return Libc.Status(_file, "", Libc.EmptyPath, Libc.StatusBasic, ref told) == 0
+                && (told.Mode & Libc.TypeMask) != Libc.RegularFile;
+        }
+    }
 
     private int Allocate(int mode, long offset, long length)
     {

@@ -94,6 +94,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Rotate rotate => RotateAll(rotate),
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
+                    ReadBits bits => WriteBits(bits),
                     MakeDurable durable => MakeOneDurable(Find(durable.Id)),
                     AcknowledgeLoss known => Done(() => Find(known.Id).Journal.AcknowledgeLoss()),
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
@@ -256,6 +257,10 @@ public sealed class VolumeSet : IExportSource, IDisposable
         foreach (var (volume, _) in volumes)
             if (RefuseRotation(volume) is { } refusal)
                 return refusal;
+        if (request.Volumes is [{ Size: { } bytes }])
+            volumes[0].Volume.MakeRoom(bytes);
+        else if (request.Volumes.Any(v => v.Size is not null))
+            return new Failed("bad-argument", "a volume that gets another size is cut alone");
         var closed = 0;
         try
         {
@@ -267,6 +272,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
                         $"volume '{volumes[closed].Volume.Spec.Name}' has a write that does not end; try again");
             }
 
+            if (request.Volumes is [{ Size: { } size }])
+                volumes[0].Volume.Resize(size, WriteFile);
             return new Rotated([.. volumes.Select(v =>
             {
                 var fence = v.Volume.Cut(v.Next);
@@ -300,6 +307,16 @@ public sealed class VolumeSet : IExportSource, IDisposable
         if (volume.Bitmaps.Settle(request.Fence, request.Bitmaps, files) is { } unknown)
             return new Failed("not-found", $"Dirty bitmap '{unknown}' not found");
         return new Done();
+    }
+
+    private ControlReply WriteBits(ReadBits request)
+    {
+        if (Find(request.Id).Bitmaps.Encode(request.Fence, request.Name) is not { } bits)
+            return new Failed("not-found", $"Dirty bitmap '{request.Name}' not found");
+        var name = $"{Guid.CreateVersion7():N}.bits";
+        var directory = Directory.CreateDirectory(Path.Combine(_dataDirectory, "run", "bits"));
+        File.WriteAllBytes(Path.Combine(directory.FullName, name), bits);
+        return new BitsFile(name);
     }
 
     private NativeBitmap ReadBits(string name, TrackedVolume volume)

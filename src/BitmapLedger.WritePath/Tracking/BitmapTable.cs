@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
 
 namespace BitmapLedger.WritePath.Tracking;
@@ -28,19 +29,24 @@ internal sealed class BitmapTable(long size) : IDisposable
         }
     }
 
+    /// <summary>The bitmaps that clients may see: what records in place of one that a job uses has a name that none can
+    /// have.</summary>
     public IReadOnlyList<string> Names
     {
         get
         {
             lock (_lock)
-                return _complete ? [.. _bitmaps.Select(b => b.Name)] : [];
+                return _complete ? [.. _bitmaps.Select(b => b.Name).Where(n => !n.Contains('\0'))] : [];
         }
     }
 
     /// <summary>Swaps the live map for an empty one. The gate is closed.</summary>
-    public void Swap(long fence, Granularity next)
+    /// <param name="fence">Number of the fence.</param>
+    /// <param name="next">Granularity of the empty one.</param>
+    /// <param name="bytes">Size of the volume from now on.</param>
+    public void Swap(long fence, Granularity next, long bytes)
     {
-        var empty = new NativeBitmap(size, next);
+        var empty = new NativeBitmap(bytes, next);
         lock (_lock)
         {
             _swapped.Add((fence, _live));
@@ -59,12 +65,14 @@ internal sealed class BitmapTable(long size) : IDisposable
     {
         lock (_lock)
         {
-            var unknown = sources.SelectMany(s => s.From).FirstOrDefault(n => _bitmaps.TrueForAll(b => b.Name != n));
+            var unknown = sources.SelectMany(s => s.From).FirstOrDefault(f => _bitmaps.TrueForAll(b => b.Name != f.Name));
             if (unknown is not null)
-                return unknown;
+                return unknown.Name;
             Fold(fence);
+            var bytes = VolumeBytesAfter(fence);
+            Fit(bytes);
             var before = _bitmaps;
-            _bitmaps = [.. sources.Select(s => Build(s, before, files.GetValueOrDefault(s.Name)))];
+            _bitmaps = [.. sources.Select(s => Build(s, before, files.GetValueOrDefault(s.Name), bytes))];
             foreach (var gone in before.Where(b => _bitmaps.TrueForAll(n => !ReferenceEquals(n.Base, b.Base))))
                 gone.Base.Dispose();
             _complete = true;
@@ -79,6 +87,17 @@ internal sealed class BitmapTable(long size) : IDisposable
         {
             Fold(fence);
             return [.. _bitmaps.Select(b => new BitmapDigest(b.Name, b.Base.DirtyBytes, b.Base.Sha256()))];
+        }
+    }
+
+    /// <summary>The bits of a bitmap as of a fence, encoded: what was written after it stays out.</summary>
+    /// <returns>Null when there is no such bitmap.</returns>
+    public byte[]? Encode(long fence, string name)
+    {
+        lock (_lock)
+        {
+            Fold(fence);
+            return _bitmaps.Find(b => b.Name == name) is { } bitmap ? BitmapCodec.Encode(bitmap.Base) : null;
         }
     }
 
@@ -119,6 +138,7 @@ internal sealed class BitmapTable(long size) : IDisposable
     {
         foreach (var (_, map) in _swapped.Where(s => s.Fence <= fence))
         {
+            Fit(map.VolumeBytes);
             foreach (var bitmap in _bitmaps.Where(b => b.Recording))
                 bitmap.Base.UnionWith(map);
             map.Dispose();
@@ -127,23 +147,38 @@ internal sealed class BitmapTable(long size) : IDisposable
         _swapped.RemoveAll(s => s.Fence <= fence);
     }
 
-    private TrackedBitmap Build(BitmapSource source, List<TrackedBitmap> before, NativeBitmap? file)
+    /// <summary>The volume had another size from here on.</summary>
+    private void Fit(long bytes)
+    {
+        for (var i = 0; i < _bitmaps.Count; i++)
+        {
+            if (_bitmaps[i].Base is not { } old || old.VolumeBytes == bytes)
+                continue;
+            _bitmaps[i] = _bitmaps[i] with { Base = old.Resized(bytes) };
+            old.Dispose();
+        }
+    }
+
+    /// <summary>Size of the volume right behind a fence: a later rotation may have given it another one.</summary>
+    private long VolumeBytesAfter(long fence) => (_swapped.Find(s => s.Fence > fence).Map ?? _live).VolumeBytes;
+
+    private static TrackedBitmap Build(BitmapSource source, List<TrackedBitmap> before, NativeBitmap? file, long bytes)
     {
         var granularity = Granularity.FromBytes(source.Granularity);
         // The usual case by far: the bitmap is as it was.
-        if (file is null && source.From is [var only] && only == source.Name
-            && before.Find(b => b.Name == only) is { } same && same.Base.Granularity == granularity)
+        if (file is null && source.From is [var only] && only.Name == source.Name
+            && before.Find(b => b.Name == only.Name) is { } same && same.Base.Granularity == granularity)
             return same with { Recording = source.Recording };
 
-        var bits = file is not null && file.Granularity == granularity ? file : new NativeBitmap(size, granularity);
+        var bits = file is not null && file.Granularity == granularity ? file : new NativeBitmap(bytes, granularity);
         if (file is not null && !ReferenceEquals(bits, file))
         {
             bits.UnionWith(file);
             file.Dispose();
         }
 
-        foreach (var name in source.From)
-            bits.UnionWith(before.First(b => b.Name == name).Base);
+        foreach (var from in source.From)
+            bits.UnionWith(before.First(b => b.Name == from.Name).Base, Granularity.FromBytes(from.Through));
         return new(source.Name, source.Recording, bits);
     }
 }

@@ -151,8 +151,42 @@ public sealed class TrackedVolume : IDisposable
     public FenceRecord Cut(Granularity next)
     {
         var fence = Journal.AppendFence();
-        Bitmaps.Swap(fence.Number, next);
+        Bitmaps.Swap(fence.Number, next, Spec.Size);
         return fence;
+    }
+
+    /// <summary>Makes room for a larger size while clients write on: nobody may use it before <see cref="Resize"/>.</summary>
+    /// <param name="bytes">Bytes.</param>
+    /// <exception cref="BackendException">The volume is read-only, or its backend keeps its length.</exception>
+    internal void MakeRoom(long bytes)
+    {
+        if (Spec.ReadOnly)
+            throw new BackendException("read-only", $"volume '{Spec.Name}' is read-only and cannot be resized");
+        if (bytes > Spec.Size)
+            Backend.Resize(Spec.Size, bytes);
+    }
+
+    /// <summary>Another size from the next cut on; <see cref="MakeRoom"/> was called, and the gate is closed.</summary>
+    /// <param name="bytes">Bytes.</param>
+    /// <param name="remember">Keeps the size for the next start. A smaller one is kept before bytes go, a larger one when
+    /// they are there: a start in between finds as many bytes as it was told of, or more.</param>
+    /// <exception cref="BackendException">The backend keeps its length; nothing changed.</exception>
+    internal void Resize(long bytes, Action remember)
+    {
+        var before = Spec;
+        Spec = before with { Size = bytes };
+        try
+        {
+            remember();
+            if (bytes < before.Size)
+                Backend.Resize(before.Size, bytes);
+        }
+        catch
+        {
+            Spec = before;
+            remember();
+            throw;
+        }
     }
 
     /// <summary>Opens the gate after a rotation, done or not.</summary>

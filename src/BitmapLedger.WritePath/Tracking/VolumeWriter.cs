@@ -39,15 +39,14 @@ public sealed class VolumeWriter : IDisposable
 
         var requests = _requests.AsSpan(0, count);
         var isProtected = journal.TryProtect(requests);
+        bool fits;
         _volume.Gate.Enter(_place);
         try
         {
-            var live = _volume.Bitmaps.Live;
-            foreach (ref readonly var request in requests)
-                live.MarkDirty(request.Offset, request.Length);
-            if (count > 0 && !(journal.TryAppend(requests, _connection, out _) && (isProtected || journal.TryMakeDurable())))
+            fits = MarkDirty(requests);
+            if (fits && count > 0 && !(journal.TryAppend(requests, _connection, out _) && (isProtected || journal.TryMakeDurable())))
                 Refuse(batch, _connection.LacksRoom ? NbdErrno.NoSpace : NbdErrno.InputOutput);
-            else
+            else if (fits)
                 Perform(data, batch);
         }
         finally
@@ -56,7 +55,14 @@ public sealed class VolumeWriter : IDisposable
             journal.Complete(requests, _connection, isProtected);
         }
 
-        FlushForced(batch);
+        if (fits)
+        {
+            FlushForced(batch);
+            return;
+        }
+
+        journal.Unreserve(count);
+        WriteWhatFits(data, batch);
     }
 
     /// <summary>Gives the place of the connection back.</summary>
@@ -64,6 +70,27 @@ public sealed class VolumeWriter : IDisposable
     {
         _volume.Journal.Disconnect(_connection);
         _volume.Gate.Unregister(_place);
+    }
+
+    /// <summary>Marks a batch, unless some of it was asked for before the volume was made smaller.</summary>
+    private bool MarkDirty(ReadOnlySpan<WriteRequest> requests)
+    {
+        var live = _volume.Bitmaps.Live;
+        foreach (ref readonly var request in requests)
+            if (request.Offset + request.Length > live.VolumeBytes)
+                return false;
+        foreach (ref readonly var request in requests)
+            live.MarkDirty(request.Offset, request.Length);
+        return true;
+    }
+
+    /// <summary>The writes of a batch that are behind the end by now must not keep the others from being done.</summary>
+    private void WriteWhatFits(ReadOnlySpan<byte> data, Span<PendingWrite> batch)
+    {
+        if (batch.Length == 1)
+            batch[0].Errno = NbdErrno.NoSpace;
+        for (var i = 0; i < batch.Length && batch.Length > 1; i++)
+            Write(data, batch.Slice(i, 1));
     }
 
     private int Collect(Span<PendingWrite> batch)
