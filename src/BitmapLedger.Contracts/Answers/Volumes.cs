@@ -57,7 +57,19 @@ public sealed record CheckpointsAnswer(IReadOnlyList<CheckpointAnswer> Checkpoin
 /// <param name="Event">The event it appended.</param>
 /// <param name="Lsn">The write it stands after.</param>
 /// <param name="Time">When.</param>
-public sealed record CommandAnswer(string Volume, long Event, long Lsn, string Time);
+public sealed record CommandAnswer(string Volume, long Event, long Lsn, string Time)
+{
+    /// <summary>Slices that it banked; null when none.</summary>
+    public IReadOnlyList<SliceId>? Slices { get; init; }
+
+    /// <summary>Slices that went to make room; null when none.</summary>
+    public IReadOnlyList<SliceId>? DroppedSlices { get; init; }
+}
+
+/// <summary>Which slice.</summary>
+/// <param name="Bitmap">Its bitmap.</param>
+/// <param name="Slice">Its number.</param>
+public sealed record SliceId(string Bitmap, long Slice);
 
 /// <summary>What a command over several volumes did.</summary>
 /// <param name="Volumes">Each of them.</param>

@@ -123,8 +123,8 @@ public static class CarryOutHandler
 
     private static CommandAnswer Answer(Cut cut)
     {
-        var banked = cut.Decision.Events.OfType<SliceBanked>().Select(e => new SliceName(e.Bitmap, e.Slice)).ToList();
-        var dropped = cut.Decision.Events.OfType<SliceDropped>().Select(e => new SliceName(e.Bitmap, e.Slice)).ToList();
+        var banked = cut.Decision.Events.OfType<SliceBanked>().Select(e => new SliceId(e.Bitmap, e.Slice)).ToList();
+        var dropped = cut.Decision.Events.OfType<SliceDropped>().Select(e => new SliceId(e.Bitmap, e.Slice)).ToList();
         return new(cut.Decision.Before.Name, cut.Decision.After.Event, cut.Fence.Lsn, Timestamps.Show(cut.Time))
         {
             Slices = banked.Count > 0 ? banked : null,

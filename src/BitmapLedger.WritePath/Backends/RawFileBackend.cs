@@ -167,7 +167,7 @@ public sealed unsafe class RawFileBackend : IBackend
 
         if ((before < Size && Libc.Truncate(_file, before) != 0) || Libc.Truncate(_file, bytes) != 0
             || (bytes > before && Libc.SyncData(_file) != 0))
-            throw new BackendException("failed", $"Failed to resize the file: {Marshal.GetLastPInvokeErrorMessage()}");
+            throw new BackendException("failed", $"Could not resize file: {Marshal.GetLastPInvokeErrorMessage()}");
         Size = bytes;
     }
 

@@ -161,7 +161,7 @@ public sealed class TrackedVolume : IDisposable
     internal void MakeRoom(long bytes)
     {
         if (Spec.ReadOnly)
-            throw new BackendException("read-only", $"volume '{Spec.Name}' is read-only and cannot be resized");
+            throw new BackendException("read-only", "Image is read-only");
         if (bytes > Spec.Size)
             Backend.Resize(Spec.Size, bytes);
     }
