@@ -93,7 +93,7 @@ public static class VolumeDecider
         Names.RefuseCheckpoint(name)
         ?? (state.Checkpoint(name) is not null
             ? Refusal.Exists($"Checkpoint '{name}' of volume '{state.Name}' already exists", "delete it first, or take another name")
-            : state.Checkpoints.Count >= CheckpointsMax
+            : state.CheckpointCount >= CheckpointsMax
                 ? Refusal.BadArgument($"Volume '{state.Name}' has {CheckpointsMax} checkpoints", "delete some first")
                 : null);
 

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using BitmapLedger.Domain.Bitmaps;
 
 namespace BitmapLedger.Domain.Volumes;
@@ -59,8 +60,13 @@ public sealed record VolumeState
     /// <summary>Newest first, as QEMU lists them.</summary>
     public IReadOnlyList<BitmapState> Bitmaps { get; init; } = [];
 
-    /// <summary>Oldest first.</summary>
+    /// <summary>Those that are known here, oldest first: all of them where the state is folded from the first event. They
+    /// are not stored with it, or each command and each block of writes would carry all of them along.</summary>
+    [JsonIgnore]
     public IReadOnlyList<CheckpointState> Checkpoints { get; init; } = [];
+
+    /// <summary>How many there are, known here or not.</summary>
+    public int CheckpointCount { get; init; }
 
     /// <summary>Backup jobs that run.</summary>
     public IReadOnlyList<BackupState> Backups { get; init; } = [];
@@ -115,8 +121,16 @@ public sealed record VolumeState
                 Bitmaps = BitmapFold.Apply(this, e, number, time),
                 Backups = [.. Backups.Where(b => b.Job != e.Job)],
             },
-            CheckpointCreated e => this with { Checkpoints = [.. Checkpoints, new(e.Name, number, e.AtLsn, time)] },
-            CheckpointRemoved e => this with { Checkpoints = [.. Checkpoints.Where(c => c.Name != e.Name)] },
+            CheckpointCreated e => this with
+            {
+                Checkpoints = [.. Checkpoints, new(e.Name, number, e.AtLsn, time)],
+                CheckpointCount = CheckpointCount + 1,
+            },
+            CheckpointRemoved e => this with
+            {
+                Checkpoints = [.. Checkpoints.Where(c => c.Name != e.Name)],
+                CheckpointCount = CheckpointCount - 1,
+            },
             ICommandEvent e => this with { Bitmaps = BitmapFold.Apply(this, e, number, time) },
             _ => this,
         } with

@@ -16,6 +16,15 @@ public sealed record CarryOut(
 {
     /// <summary>Whether a volume is commanded, and not only merged from.</summary>
     public bool Commands(Guid volumeId) => Actions.Any(a => a.Volume == volumeId && a.Command is not VolumeCommand.Abort);
+
+    /// <summary>The checkpoints of a volume that are named.</summary>
+    public IEnumerable<string> Checkpoints(Guid volumeId) => Actions.Where(a => a.Volume == volumeId)
+        .Select(a => a.Command switch
+        {
+            VolumeCommand.CreateCheckpoint create => create.Name,
+            VolumeCommand.DeleteCheckpoint delete => delete.Name,
+            _ => null,
+        }).OfType<string>();
 }
 
 /// <summary>What became of it.</summary>

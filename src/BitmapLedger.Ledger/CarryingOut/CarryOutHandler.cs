@@ -28,7 +28,7 @@ public static class CarryOutHandler
         List<VolumePlace> places = [];
         foreach (var volumeId in message.VolumeIds)
         {
-            var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState { Id = volumeId, Removed = true };
+            var state = await LoadAsync(message, volumeId, streams, cancellation);
             places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue));
         }
 
@@ -40,7 +40,7 @@ public static class CarryOutHandler
         for (var i = 0; i < places.Count; i++)
         {
             await shipper.ShipThroughAsync(fences[i].Id, fences[i].Lsn, cancellation);
-            var state = (await streams.LoadAsync(fences[i].Id, cancellation))!;
+            var state = await LoadAsync(message, fences[i].Id, streams, cancellation);
             places[i] = new(state, fences[i].Lsn, Timestamps.FromMicroseconds(fences[i].TimeMicroseconds));
         }
 
@@ -51,6 +51,13 @@ public static class CarryOutHandler
             return new(first.Repeat(message.Fingerprint), Refusal: null);
         await SettleAsync(cuts, shipper, agent);
         return new(answers, Refusal: null);
+    }
+
+    private static async Task<VolumeState> LoadAsync(
+        CarryOut message, Guid volumeId, VolumeStreams streams, CancellationToken cancellation)
+    {
+        var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState { Id = volumeId, Removed = true };
+        return await streams.WithCheckpointsAsync(state, [.. message.Checkpoints(volumeId)], cancellation);
     }
 
     /// <summary>Cuts the volumes; those that get another size get it at the cut.</summary>

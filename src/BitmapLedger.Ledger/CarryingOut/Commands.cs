@@ -32,7 +32,7 @@ public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly
                 throw new LedgerException(ErrorCode.BadArgument, "no volume is named");
             List<VolumeAction> actions = [];
             foreach (var name in names.Distinct(StringComparer.Ordinal))
-                actions.Add(new((await streams.FindAsync(name, cancellation)).Id, command));
+                actions.Add(new(await streams.IdAsync(name, cancellation), command));
             return await SendAsync(bus, actions, origin, fingerprint, cancellation);
         }, cancellation);
     }

@@ -44,7 +44,7 @@ public sealed class Volumes(
         var fingerprint = $"remove {name}";
         return (await once.ActAsync(origin, fingerprint, async () =>
         {
-            var id = (await streams.FindAsync(name, cancellation)).Id;
+            var id = await streams.IdAsync(name, cancellation);
             using var _ = await lanes.TakeAsync([_namesLane, id], cancellation);
             if (origin.CommandId is { } commandId && await streams.RecordAsync(commandId, cancellation) is { } earlier)
                 return earlier.Repeat(fingerprint);

@@ -4,13 +4,15 @@ using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
+using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Reading;
 
 /// <summary>Which single writes touched some bytes, and who still holds them.</summary>
 /// <param name="points">Resolves points.</param>
+/// <param name="streams">Has the checkpoints.</param>
 /// <param name="reader">Reads events.</param>
-public sealed class Blame(PointResolver points, EventReader reader)
+public sealed class Blame(PointResolver points, VolumeStreams streams, EventReader reader)
 {
     /// <summary>Writes named when nobody says how many.</summary>
     public const int LimitDefault = 100;
@@ -30,7 +32,7 @@ public sealed class Blame(PointResolver points, EventReader reader)
                 ErrorCode.BadArgument, $"offset {offset}, length {length ?? 1} is not inside volume '{state.Name}' of {state.Size} bytes");
         var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
         var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
-        var held = new HeldBy(state);
+        var held = new HeldBy(state with { Checkpoints = await streams.CheckpointsAsync(state.Id, cancellation) });
         var found = new Found(limit ?? LimitDefault);
         await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
         {

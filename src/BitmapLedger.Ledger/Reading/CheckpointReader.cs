@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
+using BitmapLedger.Ledger.Storing;
 using JasperFx.Events;
 
 namespace BitmapLedger.Ledger.Reading;
@@ -19,8 +20,9 @@ public sealed record CheckpointView(string Name, string? Parent, ResolvedPoint A
 /// pass over the stream, newest event first, serves them all.
 /// </summary>
 /// <param name="points">Finds volumes.</param>
+/// <param name="streams">Has their checkpoints.</param>
 /// <param name="reader">Reads events.</param>
-public sealed class CheckpointReader(PointResolver points, EventReader reader)
+public sealed class CheckpointReader(PointResolver points, VolumeStreams streams, EventReader reader)
 {
     private const int PageEvents = 64;
 
@@ -31,7 +33,7 @@ public sealed class CheckpointReader(PointResolver points, EventReader reader)
     public async Task<IReadOnlyList<CheckpointView>> ListAsync(string volume, CancellationToken cancellation)
     {
         var state = await points.CurrentAsync(volume, cancellation);
-        var checkpoints = state.Checkpoints;
+        var checkpoints = await streams.CheckpointsAsync(state.Id, cancellation);
         if (checkpoints.Count == 0)
             return [];
         // The whole of it: each checkpoint takes the count where the fold passes it.

@@ -31,10 +31,10 @@ public sealed record ResolvedPoint(string Asked, Position At)
 public sealed class PointResolver(
     EventReader reader, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
 {
-    /// <summary>The state of a volume after everything recorded up to now.</summary>
+    /// <summary>The state of a volume after everything recorded up to now, without its checkpoints.</summary>
     public async Task<VolumeState> CurrentAsync(string volume, CancellationToken cancellation)
     {
-        var id = (await streams.FindAsync(volume, cancellation)).Id;
+        var id = await streams.IdAsync(volume, cancellation);
         using (await lanes.TakeAsync([id], cancellation))
             await shipper.ShipAllAsync(id, cancellation);
         return (await streams.LoadAsync(id, cancellation))!;
@@ -80,7 +80,7 @@ public sealed class PointResolver(
                     ? await AtLsnAsync(lsn, state, cancellation)
                     : throw Future(text, $"the last write is {state.LastLsn}");
             case Point.AtCheckpoint { Name: var name }:
-                return state.Checkpoint(name) is { } checkpoint
+                return await streams.CheckpointAsync(state.Id, name, cancellation) is { } checkpoint
                     ? new(checkpoint.Event, checkpoint.Lsn, checkpoint.Time)
                     : throw new LedgerException(
                         ErrorCode.NotFound, $"Checkpoint '{name}' of volume '{state.Name}' not found");

@@ -27,7 +27,7 @@ public sealed class Repairer(
     /// <exception cref="LedgerException">There is no such volume, or the Agent is away.</exception>
     public async Task<RepairAnswer> RepairAsync(string name, CommandOrigin origin, CancellationToken cancellation)
     {
-        var id = (await streams.FindAsync(name, cancellation)).Id;
+        var id = await streams.IdAsync(name, cancellation);
         using var _ = await lanes.TakeAsync([id], cancellation);
         // Somebody else may have been in the lane before.
         var state = await streams.FindAsync(name, cancellation);

@@ -92,7 +92,9 @@ public static class LedgerRegistration
         options.Schema.For<VolumeState>().Index(v => v.Name);
         options.Schema.For<CommandRecord>();
         options.Schema.For<AgentRun>();
+        options.Schema.For<CheckpointRow>().Index(c => c.VolumeId);
         options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
+        options.Projections.Add(new CheckpointProjection(), ProjectionLifecycle.Inline);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.SliceTable);
         options.Projections.Add(new BitmapBitsProjection(

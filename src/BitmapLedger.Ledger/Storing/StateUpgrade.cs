@@ -37,7 +37,12 @@ internal sealed class StateUpgrade(IDocumentStore store, NpgsqlDataSource source
     {
         await using var session = store.LightweightSession();
         foreach (var old in await session.Query<VolumeState>().ToListAsync(cancellation))
-            session.Store(await FoldAsync(session, old, cancellation));
+        {
+            var state = await FoldAsync(session, old, cancellation);
+            session.Store(state);
+            session.Store(state.Checkpoints.Select(c => CheckpointRow.Of(old.Id, c)));
+        }
+
         await session.SaveChangesAsync(cancellation);
     }
 

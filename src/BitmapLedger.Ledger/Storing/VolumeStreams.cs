@@ -33,28 +33,69 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>The state of a volume, or null.</summary>
+    /// <summary>The state of a volume, without its checkpoints; or null.</summary>
     public async Task<VolumeState?> LoadAsync(Guid volumeId, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
         return await session.LoadAsync<VolumeState>(volumeId, cancellation);
     }
 
-    /// <summary>The state of the volume of a name.</summary>
+    /// <summary>A checkpoint of a volume, or null.</summary>
+    public async Task<CheckpointState?> CheckpointAsync(Guid volumeId, string name, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        return (await session.LoadAsync<CheckpointRow>(CheckpointRow.IdOf(volumeId, name), cancellation))?.State;
+    }
+
+    /// <summary>The checkpoints of a volume, oldest first.</summary>
+    public async Task<IReadOnlyList<CheckpointState>> CheckpointsAsync(Guid volumeId, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        var rows = await session.Query<CheckpointRow>().Where(c => c.VolumeId == volumeId).ToListAsync(cancellation);
+        return [.. rows.Select(r => r.State).OrderBy(c => c.Event)];
+    }
+
+    /// <summary>A state that knows those of some checkpoints that are there.</summary>
+    /// <param name="state">The state.</param>
+    /// <param name="names">Their names.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<VolumeState> WithCheckpointsAsync(
+        VolumeState state, IReadOnlyCollection<string> names, CancellationToken cancellation)
+    {
+        if (names.Count == 0)
+            return state;
+        await using var session = store.QuerySession();
+        var rows = await session.LoadManyAsync<CheckpointRow>(
+            cancellation, names.Distinct(StringComparer.Ordinal).Select(n => CheckpointRow.IdOf(state.Id, n)));
+        return state with { Checkpoints = [.. rows.Select(r => r.State).OrderBy(c => c.Event)] };
+    }
+
+    /// <summary>The id of the volume of a name.</summary>
+    /// <exception cref="LedgerException">There is none.</exception>
+    public async Task<Guid> IdAsync(string name, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        var ids = await session.Query<VolumeState>().Where(v => v.Name == name && !v.Removed).Select(v => v.Id).ToListAsync(cancellation);
+        return ids is [var id, ..] ? id : throw NotFound(name);
+    }
+
+    /// <summary>The state of the volume of a name, with its checkpoints.</summary>
     /// <exception cref="LedgerException">There is none.</exception>
     public async Task<VolumeState> FindAsync(string name, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
-            ?? throw new LedgerException(
-                ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
+        var state = await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
+            ?? throw NotFound(name);
+        return state with { Checkpoints = await CheckpointsAsync(state.Id, cancellation) };
     }
 
-    /// <summary>Every volume that is watched, by name.</summary>
+    /// <summary>Every volume that is watched, by name, with its checkpoints.</summary>
     public async Task<IReadOnlyList<VolumeState>> AllAsync(CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
+        var states = await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
+        var rows = (await session.Query<CheckpointRow>().ToListAsync(cancellation)).ToLookup(r => r.VolumeId, r => r.State);
+        return [.. states.Select(s => s with { Checkpoints = [.. rows[s.Id].OrderBy(c => c.Event)] })];
     }
 
     /// <summary>Which of some volumes are out of watch.</summary>
@@ -108,6 +149,9 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
             }
         }
     }
+
+    private static LedgerException NotFound(string name) =>
+        new(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
 
     private async Task TryAppendAsync(
         StreamAppend[] appends, Guid[][] ids, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
