@@ -3,8 +3,8 @@ using System.Globalization;
 namespace BitmapLedger.Simulation.Tests;
 
 /// <summary>
-/// G1 and G2 by simulation. <c>BITMAPLEDGER_LIVES</c> says how many lives (10,000 when it does not), and
-/// <c>BITMAPLEDGER_SEED</c>
+/// G1 and G2 by simulation. <c>BITMAPLEDGER_LIVES</c> says how many lives (10,000 when it does not),
+/// <c>BITMAPLEDGER_FIRST_LIFE</c> with which to begin, so that many can be lived in parts, and <c>BITMAPLEDGER_SEED</c>
 /// lives the one life again that a failure names.
 /// </summary>
 public sealed class SimulationTests(ITestOutputHelper output)
@@ -27,9 +27,10 @@ public sealed class SimulationTests(ITestOutputHelper output)
         }
 
         var lives = Setting("BITMAPLEDGER_LIVES") ?? LivesDefault;
+        var first = Setting("BITMAPLEDGER_FIRST_LIFE") ?? 0;
         var changes = 0L;
         var failures = new List<string>();
-        Parallel.For(0, lives, (number, state) =>
+        Parallel.For(first, first + lives, (number, state) =>
         {
             var failure = Failure(number, Mutant.None, ref changes);
             if (failure is null)
