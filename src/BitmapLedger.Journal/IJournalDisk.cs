@@ -29,6 +29,10 @@ public interface IJournalDisk
 
     /// <summary>Makes the names of a directory durable: files made, moved and deleted.</summary>
     void SyncDirectory(string directory);
+
+    /// <summary>Whether the system has forgotten, since it was asked last, something that was written to the file system
+    /// of a directory and that the disk then refused. Writes all of it out first.</summary>
+    bool HasForgotten(string directory);
 }
 
 /// <summary>An open file of a journal. Reading and writing allocate nothing.</summary>

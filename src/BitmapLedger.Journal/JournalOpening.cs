@@ -17,11 +17,11 @@ namespace BitmapLedger.Journal;
 /// <param name="RewriteAbove">Records above this LSN must be written again before they count as durable; null when
 /// none need be.</param>
 /// <param name="Recovered">What the ledger must be told; empty when nothing.</param>
-/// <param name="DataMayRevert">Whether memory holds data that the disk refused and may revert to.</param>
 /// <param name="Activity">The activity log; null under durability <c>process</c>.</param>
+/// <param name="Flush">What is noted of flushes.</param>
 internal sealed record JournalOpening(
     BootState Boot, LsnCeiling Ceiling, JournalRecovery Found, long LastLsn, DurableMarks Marks, long? RewriteAbove,
-    IReadOnlyList<Extent> Recovered, bool DataMayRevert, ActivityLog? Activity)
+    IReadOnlyList<Extent> Recovered, ActivityLog? Activity, FlushNote Flush)
 {
     /// <summary>A file of this name says that the segments were set aside by hand.</summary>
     public const string SetAsideMark = "aside";
@@ -36,7 +36,10 @@ internal sealed record JournalOpening(
         var ceiling = LsnCeiling.Read(options.Disk, options.Directory, options.LsnsAhead);
         var used = boot.Exists || SegmentFiles.Headers(options.Disk, options.Directory, options.VolumeId).Count > 0;
         var wentDown = used && !boot.WasClosed && !boot.IsSameBoot;
-        var suspect = boot.IsSuspect && !boot.WasClosed;
+        var killed = used && !boot.WasClosed && boot.IsSameBoot;
+        var suspect = (boot.IsSuspect && !boot.WasClosed) || (killed && FlushNote.HasFailed(options));
+        if (suspect)
+            ShowWhatIsOnDisk(options);
         var found = JournalRecovery.Read(options, isPartial: wentDown && !power);
         var lastLsn = Math.Max(Math.Max(found.LastLsn, boot.FloorLsn), options.MinLsn);
         if (wentDown || suspect)
@@ -51,15 +54,16 @@ internal sealed record JournalOpening(
         if (inexact && recovered.Count > 0)
             RecoveredWrites.Write(options, recovered);
 
-        var killed = used && !boot.WasClosed && boot.IsSameBoot;
         // While the machine stays up nothing has become durable, told or not.
         var marks = killed ? found.Marks : new DurableMarks(lastLsn, lastLsn);
+        FlushNote flush;
         var activity = power ? ActivityLog.Open(options, killed ? active ?? [] : [], lastLsn) : null;
         try
         {
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
-            var unsure = !power && boot.IsSameBoot && (boot.IsUnsure || boot.IsSuspect);
+            var unsure = !power && boot.IsSameBoot && (boot.IsUnsure || suspect);
             boot.Open(Loss(options, boot, wentDown, suspect), lastLsn, unsure);
+            flush = FlushNote.Open(options);
         }
         catch
         {
@@ -68,8 +72,15 @@ internal sealed record JournalOpening(
         }
 
         return new(
-            boot, ceiling, found, lastLsn, marks, power && killed ? found.Marks.JournalLsn : null, recovered, suspect,
-            activity);
+            boot, ceiling, found, lastLsn, marks, power && killed ? found.Marks.JournalLsn : null, recovered, activity,
+            flush);
+    }
+
+    /// <summary>Before what is found is told: from then on nothing goes back any more, however often this is tried.</summary>
+    private static void ShowWhatIsOnDisk(JournalOptions options)
+    {
+        _ = FlushNote.HasForgotten(options);
+        options.Data?.ForgetUnwritten();
     }
 
     private static LossReason Loss(JournalOptions options, BootState boot, bool wentDown, bool suspect)

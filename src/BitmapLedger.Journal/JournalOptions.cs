@@ -38,6 +38,9 @@ public sealed record JournalOptions(
     /// <summary>The data as it is now, before anything is written.</summary>
     public FileIdentity Identity { get; init; }
 
+    /// <summary>The data that the writes go to; null where there is none.</summary>
+    public IVolumeData? Data { get; init; }
+
     /// <summary>Which boot of the machine this is.</summary>
     public string BootId { get; init; } = Journal.BootId.OfMachine();
 

@@ -40,9 +40,6 @@ public sealed partial class JournalWriter
         }
     }
 
-    /// <summary>Whether memory holds data that the disk refused to the last run: it is to be forgotten.</summary>
-    public bool DataMayRevert { get; }
-
     /// <summary>Extents that may have been written, or may have reverted, without a record, until
     /// <see cref="AcknowledgeLoss"/>.</summary>
     public IReadOnlyList<Extent> Recovered
@@ -92,6 +89,7 @@ public sealed partial class JournalWriter
     {
         lock (_lock)
         {
+            _flush.Begin();
             var lsn = _lastLsn;
             foreach (var connection in _connections)
                 lsn = Math.Min(lsn, connection.FirstInFlight - 1);
@@ -104,14 +102,20 @@ public sealed partial class JournalWriter
     public void EndFlush(long lsn)
     {
         lock (_lock)
+        {
+            _flush.End();
             Advance(new(0, lsn));
+        }
     }
 
     /// <summary>The flush failed: data that was written may revert. Said durably, for the next run to find.</summary>
     public void FailFlush()
     {
         lock (_lock)
+        {
+            _flush.Fail();
             Suspect();
+        }
     }
 
     /// <summary>Frees the segments whose writes all have LSNs up to <paramref name="lsn"/>, under durability
@@ -180,6 +184,7 @@ public sealed partial class JournalWriter
             {
                 _chain.Dispose();
                 _activity?.Dispose();
+                _flush.Dispose();
             }
         }
     }
@@ -188,6 +193,7 @@ public sealed partial class JournalWriter
     {
         if (IsPower)
             return TryMakeDurable();
+        _flush.Begin();
         try
         {
             foreach (var header in _chain.Headers)
@@ -198,6 +204,7 @@ public sealed partial class JournalWriter
             }
 
             _options.Disk.SyncDirectory(_options.Directory);
+            _flush.End();
             return true;
         }
         catch (IOException)

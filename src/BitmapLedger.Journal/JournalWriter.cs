@@ -30,6 +30,7 @@ public sealed partial class JournalWriter : IDisposable
     private readonly BootState _boot;
     private readonly LsnCeiling _ceiling;
     private readonly ActivityLog? _activity;
+    private readonly FlushNote _flush;
     private readonly GroupCommit _commit;
     private readonly MonotoneClock _clock;
     private readonly SegmentChain _chain;
@@ -45,8 +46,8 @@ public sealed partial class JournalWriter : IDisposable
         _boot = opening.Boot;
         _ceiling = opening.Ceiling;
         _activity = opening.Activity;
+        _flush = opening.Flush;
         _recovered = opening.Recovered;
-        DataMayRevert = opening.DataMayRevert;
         _marks = opening.Marks;
         _written = opening.Found.Marks;
         _commit = new(Commit);
@@ -108,6 +109,7 @@ public sealed partial class JournalWriter : IDisposable
         catch
         {
             opening.Activity?.Dispose();
+            opening.Flush.Dispose();
             throw;
         }
     }

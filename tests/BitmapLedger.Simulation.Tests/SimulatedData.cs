@@ -15,6 +15,7 @@ internal sealed class SimulatedData(World world, int sectors) : IBackend
     private readonly long[] _cache = new long[sectors];
     private readonly long[] _disk = new long[sectors];
     private readonly Dictionary<int, List<long>> _dirty = [];
+    private bool _hasForgotten;
 
     public long Size => sectors * (long)SimulatedInode.Sector;
 
@@ -79,11 +80,19 @@ internal sealed class SimulatedData(World world, int sectors) : IBackend
         if (SkipsFlush)
             return 0;
         var fails = world.Fails();
+        _hasForgotten |= fails;
         foreach (var (sector, versions) in _dirty)
             if (!fails || world.Chance(2))
                 _disk[sector] = versions[^1];
         _dirty.Clear();
         return fails ? NbdErrno.InputOutput : 0;
+    }
+
+    public bool HasForgotten()
+    {
+        var told = _hasForgotten;
+        _hasForgotten = false;
+        return told;
     }
 
     public void ForgetUnwritten()

@@ -11,6 +11,7 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
     private readonly List<SimulatedInode> _inodes = [];
     private readonly List<(string Name, SimulatedInode? Inode)[]> _pending = [];
     private readonly List<Action> _late = [];
+    private bool _hasForgotten;
     private Dictionary<string, SimulatedInode> _names = new(StringComparer.Ordinal);
     private Dictionary<string, SimulatedInode> _durable = new(StringComparer.Ordinal);
 
@@ -53,6 +54,16 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         _durable = new(_names, StringComparer.Ordinal);
         _pending.Clear();
     }
+
+    public bool HasForgotten(string directory)
+    {
+        var told = _hasForgotten;
+        _hasForgotten = false;
+        return told;
+    }
+
+    /// <summary>A sync has failed.</summary>
+    public void Forgets() => _hasForgotten = true;
 
     /// <summary>What the machine forgets.</summary>
     public void LosePower()
@@ -101,7 +112,7 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
     private void Rename((string Name, SimulatedInode? Inode)[] change, string error)
     {
         world.Change(() => { });
-        if (!change[0].Name.StartsWith("boot", StringComparison.Ordinal) && world.Fails())
+        if (!change[0].Name.StartsWith("boot", StringComparison.Ordinal) && change[0].Name != "flush" && world.Fails())
             throw new IOException(error);
         Apply(_names, change);
         _pending.Add(change);

@@ -7,7 +7,8 @@ internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedIn
 {
     public long Length => inode.Length;
 
-    private bool IsBoot => inode.Name.StartsWith("boot", StringComparison.Ordinal);
+    /// <summary>What says that a disk fails lies, here, where it does not fail at the same moment.</summary>
+    private bool IsBoot => inode.Name.StartsWith("boot", StringComparison.Ordinal) || inode.Name == "flush";
 
     /// <summary>The log that is in use, not the one that is being made.</summary>
     private bool IsActivity => inode.IsInUse && inode.Name.StartsWith("activity", StringComparison.Ordinal);
@@ -44,6 +45,7 @@ internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedIn
         if (!IsBoot && world.Fails())
         {
             inode.FailSync(world.Random);
+            disk.Forgets();
             if (world.Mutant != Mutant.BelieveFailedSync)
                 throw new IOException("input/output error");
         }

@@ -63,6 +63,9 @@ internal sealed class World(int seed, Mutant mutant)
         if (_faultEvery == 0 || Random.Next(_faultEvery) != 0)
             return false;
         Faults++;
+        // What a process was told and had no time to pass on is where mistakes hide.
+        if (Chance(3))
+            _crashAt = Math.Min(_crashAt, Changes + Random.Next(4));
         return true;
     }
 }

@@ -7,7 +7,7 @@ namespace BitmapLedger.WritePath.Backends;
 /// number
 /// of threads.
 /// </summary>
-public interface IBackend : IDisposable
+public interface IBackend : IVolumeData, IDisposable
 {
     /// <summary>Length in bytes.</summary>
     long Size { get; }
@@ -38,9 +38,6 @@ public interface IBackend : IDisposable
     /// <summary>Makes what was written before durable. Where that fails it may be forgotten, and another call does not
     /// help.</summary>
     int Flush();
-
-    /// <summary>Forgets what is in memory and was refused by the disk, so that reads show what is on it.</summary>
-    void ForgetUnwritten();
 
     /// <summary>Gives it another length; what it has more than before reads as zeroes, and is there after a power loss.
     /// No request is under way to bytes that it takes away or adds.</summary>

@@ -141,6 +141,10 @@ public sealed unsafe class RawFileBackend : IBackend
     public int Flush() => Libc.SyncData(_file) == 0 ? 0 : Failure();
 
     /// <inheritdoc />
+    /// <remarks>A device is in no file system that could be asked.</remarks>
+    public bool HasForgotten() => Identity() != default && PosixDisk.HasForgottenAt($"/proc/self/fd/{_file}");
+
+    /// <inheritdoc />
     public void ForgetUnwritten() => _ = Libc.Advise(_file, 0, 0, Libc.DontNeed);
 
     /// <inheritdoc />

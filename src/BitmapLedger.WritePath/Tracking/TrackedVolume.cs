@@ -85,9 +85,8 @@ public sealed class TrackedVolume : IDisposable
                 Durability = Durability(spec),
                 VolumeBytes = spec.Size,
                 Identity = backend.Identity(),
+                Data = backend,
             });
-            if (journal.DataMayRevert)
-                backend.ForgetUnwritten();
             return new(spec, backend, journal, options.Clock);
         }
         catch
