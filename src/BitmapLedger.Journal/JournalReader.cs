@@ -134,8 +134,8 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
         if (following is { Rewrites: true } again && again.LastLsn <= _lastLsn)
             return TryOpen(following.Value.Number);
 
-        var next = NextRecord(_position);
-        if (next < 0)
+        var next = NextRecord(_position, out var lsn);
+        if (next < 0 || lsn > WrittenAgainAbove())
             return following is not null && TryOpen(following.Value.Number);
         // A record behind it: what was being written at the second look is there at the third.
         fault = Fault(_position);
@@ -155,18 +155,40 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             : JournalSlot.TryRead(slot, _segment.Salt, out _);
     }
 
-    private long NextRecord(long position)
+    /// <summary>Where the next record is; -1 when there is none.</summary>
+    /// <param name="position">Where to begin.</param>
+    /// <param name="lsn">LSN of the next write; 0 when there is none.</param>
+    private long NextRecord(long position, out long lsn)
     {
         var salt = _segment.Salt;
+        var first = -1L;
+        lsn = 0;
         for (var at = position; _file!.Read(_chunk, at) is var read && read >= JournalSlot.Size; at += read)
         {
             read = read / JournalSlot.Size * JournalSlot.Size;
             for (var i = 0; i < read; i += JournalSlot.Size)
-                if (JournalSlot.TryRead(_chunk.AsSpan(i), salt, out _) == SlotFault.None)
-                    return at + i;
+            {
+                if (JournalSlot.TryRead(_chunk.AsSpan(i), salt, out var record) != SlotFault.None)
+                    continue;
+                first = first < 0 ? at + i : first;
+                if (!record.IsWrite)
+                    continue;
+                lsn = record.Lsn;
+                return first;
+            }
         }
 
-        return -1;
+        return first;
+    }
+
+    /// <summary>LSN above which records of this segment do not count, since a later one has them again.</summary>
+    private long WrittenAgainAbove()
+    {
+        var above = long.MaxValue;
+        foreach (var number in SegmentFiles.Numbers(disk, directory).Where(n => n > _segment.Number))
+            if (SegmentFiles.Header(disk, directory, volumeId, number) is { Rewrites: true } header)
+                above = Math.Min(above, header.LastLsn);
+        return above;
     }
 
     /// <summary>
