@@ -40,14 +40,16 @@ internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLo
         }
 
         using var sender = new ReplySender(socket, replies);
+        var flushes = new LateFlushes(volume, sender, handshake.StructuredReplies);
         try
         {
             sender.Send();
-            Serve(new(volume, writer, handshake, sender));
+            Serve(new(volume, writer, handshake, sender, flushes));
         }
         finally
         {
             sender.FinishReads();
+            flushes.Finish();
             volume.Disconnect(writer);
         }
     }

@@ -95,7 +95,8 @@ internal sealed class ReplySender(Socket socket, ReplyBuffer replies) : IDisposa
         }
     }
 
-    private void Send(ReplyBuffer from)
+    /// <summary>Sends replies whole, and empties their buffer.</summary>
+    public void Send(ReplyBuffer from)
     {
         lock (_sending)
         {

@@ -6,7 +6,8 @@ namespace BitmapLedger.Agent;
 
 /// <summary>Turns requests of one connection into calls of its volume, and their results into replies. One
 /// thread.</summary>
-internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, Handshake handshake, ReplySender sender)
+internal sealed class RequestHandler(
+    TrackedVolume volume, VolumeWriter writer, Handshake handshake, ReplySender sender, LateFlushes flushes)
 {
     private const int BatchMax = 1024;
 
@@ -82,7 +83,9 @@ internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, 
         writer.Write(buffer, batch);
         for (var i = 0; i < batch.Length; i++)
         {
-            if (batch[i].Errno == 0)
+            if (batch[i].Errno == 0 && batch[i].Fua)
+                flushes.Add(_cookies[i]);
+            else if (batch[i].Errno == 0)
                 _replies.Simple(_cookies[i], 0);
             else
                 Error(_cookies[i], batch[i].Errno, "the write failed");
@@ -102,7 +105,7 @@ internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, 
                 BlockStatus(request);
                 break;
             case NbdCommand.Flush:
-                Done(request.Cookie, volume.Flush());
+                flushes.Add(request.Cookie);
                 break;
             default:
                 _replies.Simple(request.Cookie, 0);
@@ -153,14 +156,6 @@ internal sealed class RequestHandler(TrackedVolume volume, VolumeWriter writer, 
 
             _replies.BlockStatus(request.Cookie, id, _extents, last: i == handshake.Contexts.Count - 1);
         }
-    }
-
-    private void Done(ulong cookie, int errno)
-    {
-        if (errno == 0)
-            _replies.Simple(cookie, 0);
-        else
-            Error(cookie, errno, "the flush failed");
     }
 
     private void Error(ulong cookie, int errno, string text) =>

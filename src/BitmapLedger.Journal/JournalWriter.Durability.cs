@@ -15,6 +15,8 @@ public sealed partial class JournalWriter
     private long _stored;
     private long _storedDurable;
     private long _released;
+    private long _flushedLsn = -1;
+    private long _syncedChanges = -1;
     private bool _namesUnsynced;
     private bool _broken;
     private bool _suspect;
@@ -84,27 +86,33 @@ public sealed partial class JournalWriter
     /// <returns>False when the disk refused, for good.</returns>
     public bool TryMakeDurable() => !IsPower || _commit.Run();
 
-    /// <summary>Before a flush of the data: the LSN up to which that flush will make it durable.</summary>
-    public long BeginFlush()
+    /// <summary>Before a flush of the data, which <see cref="EndFlush"/> or <see cref="FailFlush"/> follows.</summary>
+    /// <param name="lsn">The LSN up to which that flush will make it durable.</param>
+    /// <returns>False when nothing was written since the last flush: then there is nothing to do.</returns>
+    public bool TryBeginFlush(out long lsn)
     {
         lock (_lock)
         {
-            _flush.Begin();
-            var lsn = _lastLsn;
+            lsn = _lastLsn;
             foreach (var connection in _connections)
                 lsn = Math.Min(lsn, connection.FirstInFlight - 1);
-            return lsn;
+            if (lsn == _lastLsn && lsn == _flushedLsn)
+                return false;
+            _flush.Begin();
+            return true;
         }
     }
 
     /// <summary>The flush succeeded.</summary>
-    /// <param name="lsn">What <see cref="BeginFlush"/> said.</param>
+    /// <param name="lsn">What <see cref="TryBeginFlush"/> said.</param>
     public void EndFlush(long lsn)
     {
         lock (_lock)
         {
             _flush.End();
-            Advance(new(0, lsn));
+            _flushedLsn = lsn;
+            // Data whose records are not durable yet counts when they are: marks never claim more data than journal.
+            Advance(new(0, IsPower ? Math.Min(lsn, _marks.JournalLsn) : lsn));
         }
     }
 
@@ -224,12 +232,14 @@ public sealed partial class JournalWriter
 
     private bool Commit()
     {
-        long lsn, stored;
+        long lsn, stored, changes;
         lock (_lock)
         {
             if (_broken)
                 return false;
-            (lsn, stored) = (_lastLsn, _stored);
+            (lsn, stored, changes) = (_lastLsn, _stored, _chain.Changes);
+            if (changes == _syncedChanges)
+                return true;
             _syncing.Clear();
             _chain.Unsynced(_syncing);
         }
@@ -249,6 +259,7 @@ public sealed partial class JournalWriter
         {
             _chain.Synced(_syncing);
             _storedDurable = stored;
+            _syncedChanges = changes;
             _refused.RemoveAll(r => r.Last <= lsn);
             Advance(new(lsn, 0));
             // Early enough that a request hardly ever has to wait for it.

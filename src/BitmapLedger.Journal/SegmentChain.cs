@@ -72,6 +72,10 @@ internal sealed class SegmentChain : IDisposable
 
     public long BytesOnDisk => (_older.Count + 1L) * _options.SegmentBytes;
 
+    /// <summary>How often something was written, or might have been: while it stays there is nothing new to
+    /// sync.</summary>
+    public long Changes { get; private set; }
+
     /// <summary>Headers of all segments in use, ascending.</summary>
     public IReadOnlyList<SegmentHeader> Headers => [.. _older, _currentHeader];
 
@@ -166,6 +170,7 @@ internal sealed class SegmentChain : IDisposable
 
     public void Write(ReadOnlySpan<byte> slots)
     {
+        Changes++;
         _current.File.Write(slots, _position);
         _position += slots.Length;
     }
@@ -246,6 +251,7 @@ internal sealed class SegmentChain : IDisposable
     private void Begin(Segment segment)
     {
         var header = _header(segment.Number);
+        Changes++;
         segment.WriteHeader(header);
         (_current, _currentHeader, _position) = (segment, header, SegmentHeader.Size);
         Salt = header.Salt;

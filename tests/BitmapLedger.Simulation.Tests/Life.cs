@@ -302,12 +302,13 @@ internal sealed class Life : IDisposable
         writer.Write(_buffer, pending);
         _data.OnWrite = before;
         _data.IsWritten = false;
+        var forced = pending.Any(w => w.Fua && w.Errno == 0) ? _volume.Flush() : 0;
         for (var i = 0; i < pending.Length; i++)
         {
             if (pending[i].Errno != 0)
                 continue;
             (sent[i].IsAcknowledged, sent[i].MustBeRecorded) = (true, true);
-            sent[i].IsFlushed |= pending[i].Fua;
+            sent[i].IsFlushed |= pending[i].Fua && forced == 0;
         }
     }
 

@@ -29,7 +29,7 @@ public sealed class TrackedVolume : IDisposable
         Journal = journal;
         Bitmaps = new(spec.Size);
         _clock = clock;
-        _flushing = new(FlushAll);
+        _flushing = new(FlushData);
     }
 
     /// <summary>What the volume was opened with.</summary>
@@ -126,7 +126,22 @@ public sealed class TrackedVolume : IDisposable
     /// Once it failed it fails for as long as the volume is open, as in QEMU: what the system could not write it has
     /// forgotten.
     /// </summary>
-    public int Flush() => Spec.ReadOnly || _flushing.Run() ? 0 : Volatile.Read(ref _flushErrno);
+    public int Flush()
+    {
+        if (Spec.ReadOnly)
+            return 0;
+        if (Volatile.Read(ref _flushErrno) == 0)
+        {
+            // Two steps, each shared by all who wait for it: while one flush waits for the data another may wait for the
+            // journal.
+            if (!Journal.TryMakeDurable())
+                Volatile.Write(ref _flushErrno, NbdErrno.InputOutput);
+            else if (_flushing.Run())
+                return 0;
+        }
+
+        return Volatile.Read(ref _flushErrno);
+    }
 
     /// <summary>Puts things in order that no request should wait for. Called about once a second.</summary>
     public void Tidy()
@@ -245,22 +260,21 @@ public sealed class TrackedVolume : IDisposable
             "unsupported", $"Durability '{spec.Durability}' of volume '{spec.Name}' is not known; take power or process"),
     };
 
-    private bool FlushAll()
+    private bool FlushData()
     {
         if (_flushErrno != 0)
             return false;
-        var errno = NbdErrno.InputOutput;
-        var lsn = Journal.BeginFlush();
-        if (Journal.TryMakeDurable())
+        if (Journal.TryBeginFlush(out var lsn))
         {
-            errno = Backend.Flush();
+            var errno = Backend.Flush();
             if (errno == 0)
                 Journal.EndFlush(lsn);
             else
                 Journal.FailFlush();
+            Volatile.Write(ref _flushErrno, errno);
+            return errno == 0;
         }
 
-        Volatile.Write(ref _flushErrno, errno);
-        return errno == 0;
+        return true;
     }
 }

@@ -26,7 +26,9 @@ public sealed class VolumeWriter : IDisposable
     /// not happen.
     /// </summary>
     /// <param name="data">What <see cref="PendingWrite.DataStart"/> points into.</param>
-    /// <param name="batch">The writes; each gets its <see cref="PendingWrite.Errno"/>.</param>
+    /// <param name="batch">The writes; each gets its <see cref="PendingWrite.Errno"/>. One with
+    /// <see cref="PendingWrite.Fua"/> may be answered once a flush that begins after this call has succeeded: outside
+    /// the gate, since a rotation waits for no disk.</param>
     public void Write(ReadOnlySpan<byte> data, Span<PendingWrite> batch)
     {
         var count = Collect(batch);
@@ -56,11 +58,7 @@ public sealed class VolumeWriter : IDisposable
         }
 
         if (fits)
-        {
-            FlushForced(batch);
             return;
-        }
-
         journal.Unreserve(count);
         WriteWhatFits(data, batch);
     }
@@ -108,18 +106,6 @@ public sealed class VolumeWriter : IDisposable
     {
         foreach (ref var write in batch)
             write.Errno = write.Length == 0 ? 0 : Perform(data, in write);
-    }
-
-    /// <summary>FUA: durable before the reply. Outside the gate: a rotation waits for no disk.</summary>
-    private void FlushForced(Span<PendingWrite> batch)
-    {
-        var wanted = false;
-        foreach (ref readonly var write in batch)
-            wanted |= write.Fua && write.Errno == 0;
-        if (!wanted || _volume.Flush() is not (var errno and not 0))
-            return;
-        foreach (ref var write in batch)
-            write.Errno = write.Fua && write.Errno == 0 ? errno : write.Errno;
     }
 
     private int Perform(ReadOnlySpan<byte> data, in PendingWrite write) => write.Kind switch
