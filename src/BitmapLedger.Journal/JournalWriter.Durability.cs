@@ -156,6 +156,7 @@ public sealed partial class JournalWriter
     /// <returns>Whether a flush of the data would let regions or segments go.</returns>
     public bool Tidy()
     {
+        _ceiling.KeepAhead(LastLsn);
         if (!IsPower)
             return false;
         bool waiting, behind;
@@ -262,9 +263,6 @@ public sealed partial class JournalWriter
             _syncedChanges = changes;
             _refused.RemoveAll(r => r.Last <= lsn);
             Advance(new(lsn, 0));
-            // Early enough that a request hardly ever has to wait for it.
-            if (_ceiling.IsNear(_lastLsn))
-                _ = _ceiling.TryCover(_ceiling.Value + 1);
         }
 
         return true;

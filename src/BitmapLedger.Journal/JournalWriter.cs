@@ -140,6 +140,11 @@ public sealed partial class JournalWriter : IDisposable
     /// <returns>False when there is no space, or the journal is closed.</returns>
     public bool Reserve(int writes, bool wait)
     {
+        SegmentPreparation? preparation;
+        lock (_lock)
+            preparation = _chain.IsShort(writes + SlotsBesideWrites) ? _chain.Preparation : null;
+        // Here and not where it is needed: there the gate would be held, and a rotation would wait for the disk.
+        preparation?.Wait();
         lock (_lock)
         {
             if (_closed)

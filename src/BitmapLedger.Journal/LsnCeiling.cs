@@ -5,7 +5,7 @@ namespace BitmapLedger.Journal;
 /// <summary>
 /// The LSN that no write exceeds until a higher one is durable: after a power loss LSNs go on above it, so that none
 /// is ever
-/// given twice, whatever the disk forgot. Layout: FORMAT.md. The caller holds the journal's lock.
+/// given twice, whatever the disk forgot. Layout: FORMAT.md. Any number of threads.
 /// </summary>
 internal sealed class LsnCeiling
 {
@@ -14,17 +14,19 @@ internal sealed class LsnCeiling
     private readonly IJournalDisk _disk;
     private readonly string _path;
     private readonly long _ahead;
+    private readonly Lock _raising = new();
+    private long _value;
 
     private LsnCeiling(IJournalDisk disk, string path, long ahead, long value)
     {
         _disk = disk;
         _path = path;
         _ahead = ahead;
-        Value = value;
+        _value = value;
     }
 
     /// <summary>The ceiling; 0 when there is none yet.</summary>
-    public long Value { get; private set; }
+    public long Value => Volatile.Read(ref _value);
 
     public static LsnCeiling Read(IJournalDisk disk, string directory, long ahead)
     {
@@ -35,18 +37,30 @@ internal sealed class LsnCeiling
         return new(disk, path, ahead, value);
     }
 
-    /// <summary>Whether less than half of what was set ahead is left.</summary>
-    public bool IsNear(long lsn) => lsn > Value - _ahead / 2;
+    /// <summary>Raises the ceiling where less than half of what was set ahead is left: early enough, and by somebody who
+    /// may wait, so that a write hardly ever has to.</summary>
+    public void KeepAhead(long lsn)
+    {
+        try
+        {
+            lock (_raising)
+                if (lsn > Value - _ahead / 2)
+                    Raise(Math.Max(lsn, Value));
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            // Whoever needs it tries again, and gets the refusal.
+        }
+    }
 
-    /// <summary>Raises the ceiling above an LSN; durable when this returns.</summary>
-    public void Raise(long lsn)
+    private void Raise(long lsn)
     {
         var bytes = new byte[Size];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
         bytes[4] = 1;
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(8), lsn + _ahead);
         WholeFile.Write(_disk, _path, bytes);
-        Value = lsn + _ahead;
+        Volatile.Write(ref _value, lsn + _ahead);
     }
 
     /// <summary>Makes sure that LSNs up to this one may be given; false when the disk refused.</summary>
@@ -56,7 +70,9 @@ internal sealed class LsnCeiling
             return true;
         try
         {
-            Raise(lsn);
+            lock (_raising)
+                if (lsn > Value)
+                    Raise(lsn);
             return true;
         }
         catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)

@@ -93,6 +93,12 @@ internal sealed class SegmentChain : IDisposable
         return true;
     }
 
+    /// <summary>Whether the segment that is prepared will be needed for what is reserved and some more slots.</summary>
+    public bool IsShort(int slots) => _reserved + slots > RoomInSlots;
+
+    /// <summary>The preparation of the next segment; null when nothing is prepared ahead.</summary>
+    public SegmentPreparation? Preparation => _next;
+
     /// <summary>Whole segments, two at the least.</summary>
     public void SetQuota(long bytes)
     {

@@ -12,6 +12,9 @@ internal sealed class SegmentPreparation
         _thread.Start();
     }
 
+    /// <summary>Returns when the segment is there, or the disk has refused.</summary>
+    public void Wait() => _thread.Join();
+
     /// <summary>The segment, once it is there; null when the disk refused.</summary>
     public Segment? Take()
     {
