@@ -18,7 +18,7 @@ namespace BitmapLedger.Bitmaps;
 /// by every later reader: summaries are set before the leaf, so a set leaf is always reachable. <see cref="Clear"/> and
 /// <see cref="Dispose"/> want the map to themselves.</para>
 /// </remarks>
-public sealed unsafe class NativeBitmap : IDisposable
+public sealed unsafe partial class NativeBitmap : IDisposable
 {
     /// <summary>64 TiB at 512 B.</summary>
     public const long BlocksMax = 1L << 37;
@@ -126,11 +126,18 @@ public sealed unsafe class NativeBitmap : IDisposable
     /// <summary>Cleans every block and gives the memory back. Nobody may use the map meanwhile.</summary>
     public void Clear() => _memory.Zero();
 
-    /// <summary>Marks what is dirty in <paramref name="other"/>, rounded outward where granularities differ.</summary>
+    /// <summary>Marks what is dirty in <paramref name="other"/>, rounded outward where granularities differ. Nobody may
+    /// mark this map meanwhile.</summary>
     /// <exception cref="ArgumentException">The volumes differ in size.</exception>
     public void UnionWith(NativeBitmap other)
     {
         RefuseOtherSize(other);
+        if (other.Granularity == Granularity)
+        {
+            UnionSameShape(other);
+            return;
+        }
+
         foreach (var run in other.Runs)
         {
             var offset = run.First << other.Granularity.Shift;
@@ -145,6 +152,12 @@ public sealed unsafe class NativeBitmap : IDisposable
     /// <exception cref="ArgumentException">The volumes differ in size.</exception>
     public void UnionWith(NativeBitmap other, Granularity through)
     {
+        if (through.Bytes <= other.Granularity.Bytes)
+        {
+            UnionWith(other);
+            return;
+        }
+
         RefuseOtherSize(other);
         var mask = through.Bytes - 1;
         foreach (var run in other.Runs)

@@ -1,0 +1,109 @@
+using System.Runtime.Intrinsics;
+
+namespace BitmapLedger.Bitmaps;
+
+/// <summary>Whole words at a time, for merges and codecs.</summary>
+public sealed unsafe partial class NativeBitmap
+{
+    private const int WordsPerSummary = 64;
+
+    /// <summary>The words of the blocks from <paramref name="firstBlock"/> on, 64 blocks each, least significant first.</summary>
+    /// <param name="firstBlock">A multiple of 64.</param>
+    /// <param name="blockCount">Blocks that are inside the map.</param>
+    internal ReadOnlySpan<ulong> Words(long firstBlock, int blockCount)
+    {
+        ObjectDisposedException.ThrowIf(_memory.IsDisposed, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(blockCount, BlockCount - firstBlock);
+        return new(_levels[0].Words + (firstBlock >> WordShift), (blockCount + 63) >> WordShift);
+    }
+
+    /// <summary>
+    /// Marks the blocks whose bits are set. Nobody may mark this map meanwhile. Stretches that are clean in
+    /// <paramref name="words"/> are not written to, so that untouched pages stay untouched.
+    /// </summary>
+    /// <param name="firstBlock">Block of the first bit; a multiple of 4,096.</param>
+    /// <param name="words">Bits behind the end of the map are zero.</param>
+    internal void UnionWords(long firstBlock, ReadOnlySpan<ulong> words)
+    {
+        ObjectDisposedException.ThrowIf(_memory.IsDisposed, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(words.Length, _levels[0].Count - (firstBlock >> WordShift));
+        fixed (ulong* source = words)
+            UnionWords(firstBlock >> WordShift, source, words.Length);
+    }
+
+    private void UnionSameShape(NativeBitmap other)
+    {
+        ObjectDisposedException.ThrowIf(_memory.IsDisposed || other._memory.IsDisposed, this);
+        if (_levelCount == 1)
+        {
+            UnionWords(0, other._levels[0].Words, (int)other._levels[0].Count);
+            return;
+        }
+
+        // A summary word of the other map says which of 64 words hold anything: clean stretches are not even read.
+        for (var summary = 0L; summary < other._levels[1].Count; summary++)
+        {
+            if (Volatile.Read(ref other.Word(1, summary)) == 0)
+            {
+                // Leaps where the level above says that nothing comes.
+                var next = other.FindSet(summary << (2 * WordShift));
+                if (next < 0)
+                    return;
+                summary = next >> (2 * WordShift);
+            }
+
+            var first = summary * WordsPerSummary;
+            UnionWords(first, other._levels[0].Words + first, (int)Math.Min(WordsPerSummary, _levels[0].Count - first));
+        }
+    }
+
+    private void UnionWords(long firstWord, ulong* source, int count)
+    {
+        for (var from = 0; from < count; from += WordsPerSummary)
+        {
+            var length = Math.Min(WordsPerSummary, count - from);
+            var set = Or(_levels[0].Words + firstWord + from, source + from, length);
+            if (set != 0 && _levelCount > 1)
+                Summarise((firstWord + from) >> WordShift, set);
+        }
+    }
+
+    /// <summary>ORs up to 64 words.</summary>
+    /// <returns>A bit for each word of the source that is not zero.</returns>
+    private static ulong Or(ulong* target, ulong* source, int length)
+    {
+        var set = 0UL;
+        var i = 0;
+        for (; i + Vector256<ulong>.Count <= length; i += Vector256<ulong>.Count)
+        {
+            var bits = Vector256.Load(source + i);
+            if (bits == Vector256<ulong>.Zero)
+                continue;
+            set |= (ulong)(~Vector256.Equals(bits, Vector256<ulong>.Zero).ExtractMostSignificantBits() & 0xF) << i;
+            (Vector256.Load(target + i) | bits).Store(target + i);
+        }
+
+        for (; i < length; i++)
+        {
+            if (source[i] == 0)
+                continue;
+            set |= 1UL << i;
+            target[i] |= source[i];
+        }
+
+        return set;
+    }
+
+    private void Summarise(long index, ulong bits)
+    {
+        for (var level = 1; level < _levelCount; level++)
+        {
+            ref var word = ref _levels[level].Words[index];
+            if ((word & bits) == bits)
+                return;
+            word |= bits;
+            bits = 1UL << (int)(index & 63);
+            index >>= WordShift;
+        }
+    }
+}
