@@ -461,6 +461,20 @@ CREATE TABLE IF NOT EXISTS bitmapledger.slice_bits (
     bits         bytea      NOT NULL,
 CONSTRAINT pkey_slice_bits_volume_id_bitmap_slice PRIMARY KEY (volume_id, bitmap, slice)
 );
+CREATE TABLE IF NOT EXISTS bitmapledger.union_nodes (
+    volume_id      uuid       NOT NULL,
+    version        integer    NOT NULL,
+    level          integer    NOT NULL,
+    first_event    bigint     NOT NULL,
+    last_event     bigint     NOT NULL,
+    first_lsn      bigint     NOT NULL,
+    last_lsn       bigint     NOT NULL,
+    granularity    bigint     NOT NULL,
+    lost           boolean    NOT NULL,
+    inexact        boolean    NOT NULL,
+    bits           bytea      NOT NULL,
+CONSTRAINT pkey_union_nodes_volume_id_version_level_first_event PRIMARY KEY (volume_id, version, level, first_event)
+);
 CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_agentrun (
     id                  varchar                     NOT NULL,
     data                jsonb                       NOT NULL,
@@ -737,3 +751,5 @@ LANGUAGE plpgsql;
 
 create table if not exists bitmapledger.schema_version (version integer not null);
 alter table bitmapledger.mt_events alter column bdata set storage external;
+alter table bitmapledger.union_nodes alter column bits set storage external;
+create index if not exists mt_events_commands on bitmapledger.mt_events (stream_id, version) where type <> 'writes_recorded';

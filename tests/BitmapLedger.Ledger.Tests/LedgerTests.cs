@@ -134,8 +134,8 @@ public sealed class LedgerTests(PostgresFixture postgres)
         await ledger.CommandAsync(lsn => new BitmapCleared("b0", lsn));
         ledger.Write((100, 50));
 
-        var blame = await new Blame(ledger.Points, ledger.Streams, ledger.Reader).AskAsync("v", 0, 512, null, null, null, _none);
-        var cut = await new Blame(ledger.Points, ledger.Streams, ledger.Reader).AskAsync("v", 0, 512, null, null, 1, _none);
+        var blame = await new Blame(ledger.Points, ledger.Streams, ledger.Index).AskAsync("v", 0, 512, null, null, null, _none);
+        var cut = await new Blame(ledger.Points, ledger.Streams, ledger.Index).AskAsync("v", 0, 512, null, null, 1, _none);
 
         Assert.Equal([3, 1], blame.Writes.Select(w => w.Lsn));
         Assert.Equal(["b0", "checkpoint:c..now"], blame.Writes[0].HeldBy);

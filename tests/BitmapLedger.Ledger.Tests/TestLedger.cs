@@ -5,6 +5,7 @@ using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Journal;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
@@ -56,11 +57,16 @@ internal sealed class TestLedger : IAsyncDisposable
 
     public JournalConnection Connection { get; }
 
-    public Queries Queries => new(Points, Reader, Streams, TimeProvider.System);
+    public HistoryIndex Index => new(Source, Store.Options.Serializer());
 
-    public static async Task<TestLedger> StartAsync(PostgresFixture postgres)
+    public Queries Queries => new(Points, Reader, new(Index), Streams, TimeProvider.System);
+
+    public static async Task<TestLedger> StartAsync(PostgresFixture postgres) =>
+        await StartAsync(await postgres.DatabaseAsync());
+
+    public static async Task<TestLedger> StartAsync(string connectionString)
     {
-        var ledger = new TestLedger(LedgerRegistration.DataSource(await postgres.DatabaseAsync()));
+        var ledger = new TestLedger(LedgerRegistration.DataSource(connectionString));
         await new LedgerSchema(ledger.Store, ledger.Source).ApplyAsync(CancellationToken.None);
         await ledger.AppendAsync(0, new VolumeCreated("v", Size, "file:/v", "/v", false, "process", "stall", 0));
         return ledger;

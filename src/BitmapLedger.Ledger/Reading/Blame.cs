@@ -4,6 +4,7 @@ using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Reading;
@@ -11,8 +12,8 @@ namespace BitmapLedger.Ledger.Reading;
 /// <summary>Which single writes touched some bytes, and who still holds them.</summary>
 /// <param name="points">Resolves points.</param>
 /// <param name="streams">Has the checkpoints.</param>
-/// <param name="reader">Reads events.</param>
-public sealed class Blame(PointResolver points, VolumeStreams streams, EventReader reader)
+/// <param name="index">The history, and the tree over it.</param>
+public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIndex index)
 {
     /// <summary>Writes named when nobody says how many.</summary>
     public const int LimitDefault = 100;
@@ -33,16 +34,17 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, EventRead
         var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
         var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
         var held = new HeldBy(state with { Checkpoints = await streams.CheckpointsAsync(state.Id, cancellation) });
+        await using var look = await index.LookAsync(state.Id, cancellation);
         var found = new Found(limit ?? LimitDefault);
-        await foreach (var e in reader.ReadBackAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
+        await foreach (var e in new TouchWalk(look, offset, end).BackAsync(first.At, last.At, cancellation))
         {
-            if (e.Data is TrackingLost lost && e.Version > first.At.Event)
+            if (e.Data is TrackingLost lost && e.Number > first.At.Event)
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
-            if (e.Data is WritesRecovered recovered && e.Version > first.At.Event && recovered.Touches(offset, end))
+            if (e.Data is WritesRecovered recovered && e.Number > first.At.Event && recovered.Touches(offset, end))
                 found.IsExact = false;
             if (e.Data is WritesRecorded writes
                 && !found.Add(Touching(
-                    writes.Packed, offset, end, first.At, last.At), e.Version, writes.Packed.Connections, held))
+                    writes.Packed, offset, end, first.At, last.At), e.Number, writes.Packed.Connections, held))
                 break;
         }
 

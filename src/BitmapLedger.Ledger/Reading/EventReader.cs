@@ -32,22 +32,6 @@ public sealed class EventReader(IDocumentStore store)
         }
     }
 
-    /// <summary>The same, newest first.</summary>
-    public async IAsyncEnumerable<IEvent> ReadBackAsync(
-        Guid volumeId, long afterEvent, long throughEvent, [EnumeratorCancellation] CancellationToken cancellation)
-    {
-        await using var session = store.QuerySession();
-        while (afterEvent < throughEvent)
-        {
-            var from = Math.Max(afterEvent, throughEvent - PageEvents);
-            var page = await session.Events.FetchStreamAsync(
-                volumeId, version: throughEvent, fromVersion: from + 1, token: cancellation);
-            foreach (var happened in page.Reverse())
-                yield return happened;
-            throughEvent = from;
-        }
-    }
-
     /// <summary>One event, or null.</summary>
     public async Task<IEvent?> OneAsync(Guid volumeId, long number, CancellationToken cancellation)
     {

@@ -6,6 +6,7 @@ using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Storing;
 using JasperFx.Events;
 
@@ -28,9 +29,11 @@ public sealed record HistoryPage(Guid VolumeId, long Through, HistoryAnswer Answ
 /// <summary>Answers from history: each a fold of a stretch of the stream.</summary>
 /// <param name="points">Resolves points.</param>
 /// <param name="reader">Reads events.</param>
+/// <param name="changes">Reads what changed.</param>
 /// <param name="streams">Says how far a volume is.</param>
 /// <param name="clock">Measures pauses.</param>
-public sealed class Queries(PointResolver points, EventReader reader, VolumeStreams streams, TimeProvider clock)
+public sealed class Queries(
+    PointResolver points, EventReader reader, ChangeReader changes, VolumeStreams streams, TimeProvider clock)
 {
     /// <summary>Soon enough for a person who watches, seldom enough for PostgreSQL not to notice.</summary>
     private static readonly TimeSpan _followPause = TimeSpan.FromMilliseconds(250);
@@ -50,17 +53,12 @@ public sealed class Queries(PointResolver points, EventReader reader, VolumeStre
                 $"{bytes} is not; take 512 to 2G");
         var state = await points.CurrentAsync(volume, cancellation);
         var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation);
-        using var fold = new ChangeFold(state.Size, grain, first.At, last.At);
-        // The event of `from` may be cut in the middle: what is behind the cut belongs to the range.
-        await foreach (var e in reader.ReadAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
-            if (e.Data is IVolumeEvent happened)
-                fold.Apply(happened, e.Version);
-
-        var shown = BitFormat.Of(fold.Changed, format);
+        using var changed = await changes.ReadAsync(state.Id, state.Size, grain, first.At, last.At, cancellation);
+        var shown = BitFormat.Of(changed.Map, format);
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
-                state.Size, state.Size), fold.IsExact, Show(fold.Gaps),
-            fold.Changed.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
+                state.Size, state.Size), changed.IsExact, Show(changed.Gaps),
+            changed.Map.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
     /// <summary>The bitmaps of a volume as they were.</summary>

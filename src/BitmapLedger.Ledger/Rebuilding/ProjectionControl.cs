@@ -1,5 +1,7 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Ledger.Indexing;
+using JasperFx.Events.Daemon;
 using Marten;
 
 namespace BitmapLedger.Ledger.Rebuilding;
@@ -12,6 +14,7 @@ public sealed class ProjectionControl(
 {
     private const string InlineName = "volume-state";
     private static readonly TimeSpan _rebuildLimit = TimeSpan.FromHours(1);
+    private static readonly string[] _rebuilt = [BitmapBits.ProjectionName, UnionNodes.ProjectionName];
 
     /// <summary>How far each projection is.</summary>
     public async Task<ProjectionsAnswer> StatusAsync(CancellationToken cancellation)
@@ -19,13 +22,13 @@ public sealed class ProjectionControl(
         var progress = await store.Advanced.AllProjectionProgress(token: cancellation);
         var statistics = await store.Advanced.FetchEventStoreStatistics(token: cancellation);
         var last = statistics.EventSequenceNumber;
-        var async = progress.FirstOrDefault(
-            p => p.ShardName.StartsWith(BitmapBits.ProjectionName, StringComparison.Ordinal))?.Sequence ?? 0;
-        return new(
-        [
-            new(InlineName, "inline", last, 0),
-            new(BitmapBits.ProjectionName, "async", async, Math.Max(0, last - async)),
-        ]);
+        return new([new(InlineName, "inline", last, 0), .. _rebuilt.Select(Show)]);
+
+        ProjectionAnswer Show(string name)
+        {
+            var at = progress.FirstOrDefault(p => p.ShardName.StartsWith(name, StringComparison.Ordinal))?.Sequence ?? 0;
+            return new(name, "async", at, Math.Max(0, last - at));
+        }
     }
 
     /// <summary>Drops a projection and builds it again from the events; writes go on.</summary>
@@ -33,14 +36,19 @@ public sealed class ProjectionControl(
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task<ProjectionsAnswer> RebuildAsync(string? name, CancellationToken cancellation)
     {
-        if (name is not (null or BitmapBits.ProjectionName))
+        if (name is not null && !_rebuilt.Contains(name))
             throw new LedgerException(
-                ErrorCode.NotFound, $"Projection '{name}' not found or not rebuilt apart", $"there is {BitmapBits.ProjectionName}");
-        var daemon = coordinator.DaemonForMainDatabase();
-        var shard = $"{BitmapBits.ProjectionName}:All";
-        await daemon.StopAgentAsync(shard);
-        await daemon.RebuildProjectionAsync(BitmapBits.ProjectionName, _rebuildLimit, cancellation);
-        await daemon.StartAgentAsync(shard, cancellation);
+                ErrorCode.NotFound, $"Projection '{name}' not found or not rebuilt apart", $"there are {string.Join(", ", _rebuilt)}");
+        foreach (var projection in _rebuilt.Where(p => name is null || p == name))
+            await RebuildAsync(coordinator.DaemonForMainDatabase(), projection, cancellation);
         return await StatusAsync(cancellation);
+    }
+
+    private static async Task RebuildAsync(IProjectionDaemon daemon, string name, CancellationToken cancellation)
+    {
+        var shard = $"{name}:All";
+        await daemon.StopAgentAsync(shard);
+        await daemon.RebuildProjectionAsync(name, _rebuildLimit, cancellation);
+        await daemon.StartAgentAsync(shard, cancellation);
     }
 }

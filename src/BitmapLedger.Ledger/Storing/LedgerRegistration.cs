@@ -2,6 +2,7 @@ using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Repairing;
@@ -57,6 +58,8 @@ public static class LedgerRegistration
         services.AddSingleton<PointResolver>();
         services.AddSingleton<SliceReader>();
         services.AddSingleton<CheckpointReader>();
+        services.AddSingleton(s => new HistoryIndex(source, s.GetRequiredService<IDocumentStore>().Options.Serializer()));
+        services.AddSingleton<ChangeReader>();
         services.AddSingleton<Queries>();
         services.AddSingleton<Blame>();
         services.AddSingleton<Verifier>();
@@ -104,6 +107,15 @@ public static class LedgerRegistration
             o.MaximumHopperSize = 256;
             o.DeleteDataInTableOnTeardown(BitmapBits.Table.Identifier.QualifiedName);
             o.DeleteDataInTableOnTeardown(BitmapBits.SliceTable.Identifier.QualifiedName);
+        });
+        options.Storage.ExtendedSchemaObjects.Add(UnionNodes.Table);
+        options.Events.IgnoreIndex(UnionNodes.CommandsIndex);
+        options.Projections.Add(new UnionNodesProjection(
+            new(source, options.Serializer())), ProjectionLifecycle.Async, UnionNodes.ProjectionName, o =>
+        {
+            o.BatchSize = 64;
+            o.MaximumHopperSize = 256;
+            o.DeleteDataInTableOnTeardown(UnionNodes.Table.Identifier.QualifiedName);
         });
         // Said here as well, or a store without a daemon prints a warning where answers go.
         options.Projections.AsyncMode = DaemonMode.Solo;

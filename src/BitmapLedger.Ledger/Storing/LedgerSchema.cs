@@ -1,5 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Ledger.Indexing;
 using JasperFx;
 using Marten;
 using Npgsql;
@@ -21,6 +22,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
         $"""
         create table if not exists {Name}.schema_version (version integer not null);
         alter table {Name}.mt_events alter column bdata set storage external;
+        {UnionNodes.OwnSql}
         """;
 
     /// <summary>Compares what is there with what this program needs.</summary>

@@ -1,0 +1,191 @@
+using System.Buffers;
+using System.Data;
+using System.Runtime.CompilerServices;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Queries;
+using BitmapLedger.Ledger.Storing;
+using Marten;
+using Npgsql;
+using NpgsqlTypes;
+
+namespace BitmapLedger.Ledger.Indexing;
+
+/// <summary>
+/// The history of a volume at one instant: its stream, and the nodes of the union tree over it. One thread; one reading at
+/// a time. Memory is bounded by the largest event or node.
+/// </summary>
+public sealed class HistorySnapshot(
+    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, Guid volumeId) : IAsyncDisposable
+{
+    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
+
+    /// <summary>The volume.</summary>
+    public Guid VolumeId => volumeId;
+
+    /// <summary>The last event that a node of level 1 stands for; 0 when there is none.</summary>
+    public async Task<long> SealedEventAsync(CancellationToken cancellation)
+    {
+        await using var command = Command(
+            $"""
+            select first_event from {LedgerSchema.Name}.union_nodes
+            where volume_id = $1 and version = {UnionNodes.Version} and level = 1 order by first_event desc limit 1
+            """);
+        return await command.ExecuteScalarAsync(cancellation) is long first ? new TreeNode(1, first).Last : 0;
+    }
+
+    /// <summary>Nodes that are there and are not coarser than wanted, in no order. The bits of each are valid until the
+    /// next.</summary>
+    /// <param name="wanted">Which.</param>
+    /// <param name="coarsest">Coarsest granularity of use.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async IAsyncEnumerable<UnionNode> NodesAsync(
+        IReadOnlyCollection<TreeNode> wanted, Granularity coarsest, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        if (wanted.Count == 0)
+            yield break;
+        await using var command = Wanted(
+            "n.first_lsn, n.last_lsn, n.granularity, n.lost, n.inexact, octet_length(n.bits), n.bits", wanted, coarsest);
+        await using var row = await command.ExecuteReaderAsync(CommandBehavior.SequentialAccess, cancellation);
+        while (await row.ReadAsync(cancellation))
+        {
+            var place = new TreeNode(row.GetInt32(0), row.GetInt64(1));
+            var (firstLsn, lastLsn) = (row.GetInt64(2), row.GetInt64(3));
+            var granularity = Granularity.FromBytes(row.GetInt64(4));
+            var (lost, inexact) = (row.GetBoolean(5), row.GetBoolean(6));
+            var bits = await BytesAsync(row, 8, row.GetInt32(7), cancellation);
+            yield return new(place, firstLsn, lastLsn, granularity, lost, inexact, bits);
+        }
+    }
+
+    /// <summary>The first bytes of nodes that are there and are not coarser than wanted.</summary>
+    /// <param name="wanted">Which.</param>
+    /// <param name="bytes">How many bytes.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public Task<Dictionary<TreeNode, byte[]>> HeadsAsync(
+        IReadOnlyCollection<TreeNode> wanted, int bytes, CancellationToken cancellation) =>
+        PartsAsync([.. wanted.Select(w => (w, 0L, (long)bytes))], cancellation);
+
+    /// <summary>Stretches of bytes of nodes.</summary>
+    /// <param name="parts">A node, the first byte and how many; a node once.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<Dictionary<TreeNode, byte[]>> PartsAsync(
+        IReadOnlyCollection<(TreeNode Node, long Offset, long Length)> parts, CancellationToken cancellation)
+    {
+        Dictionary<TreeNode, byte[]> found = [];
+        if (parts.Count == 0)
+            return found;
+        await using var command = Command(
+            $"""
+            select n.level, n.first_event, substring(n.bits from w.start for w.length)
+            from unnest($2::int[], $3::bigint[], $4::int[], $5::int[]) as w(level, first_event, start, length)
+            join {LedgerSchema.Name}.union_nodes n
+            on n.volume_id = $1 and n.version = {UnionNodes.Version} and n.level = w.level and n.first_event = w.first_event
+            """);
+        Add(command, parts.Select(p => p.Node.Level).ToArray(), NpgsqlDbType.Integer);
+        Add(command, parts.Select(p => p.Node.First).ToArray(), NpgsqlDbType.Bigint);
+        Add(command, parts.Select(p => (int)p.Offset + 1).ToArray(), NpgsqlDbType.Integer);
+        Add(command, parts.Select(p => (int)p.Length).ToArray(), NpgsqlDbType.Integer);
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        while (await row.ReadAsync(cancellation))
+            found[new(row.GetInt32(0), row.GetInt64(1))] = await row.GetFieldValueAsync<byte[]>(2, cancellation);
+        return found;
+    }
+
+    /// <summary>Events after one number up to and including another, each valid until the next.</summary>
+    public IAsyncEnumerable<EventRow> EventsAsync(
+        long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
+        ReadAsync("", afterEvent, throughEvent, newestFirst, cancellation);
+
+    /// <summary>The same without the blocks of writes, which are passed over and not read.</summary>
+    public IAsyncEnumerable<EventRow> CommandsAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
+        ReadAsync("and type <> 'writes_recorded'", afterEvent, throughEvent, newestFirst: false, cancellation);
+
+    /// <inheritdoc />
+    public async ValueTask DisposeAsync()
+    {
+        ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = [];
+        await transaction.DisposeAsync();
+        await connection.DisposeAsync();
+    }
+
+    private async IAsyncEnumerable<EventRow> ReadAsync(
+        string filter, long afterEvent, long throughEvent, bool newestFirst, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        if (afterEvent >= throughEvent)
+            yield break;
+        await using var command = Command(
+            $"""
+            select version, timestamp, type, coalesce(octet_length(bdata), octet_length(data::text)), coalesce(bdata, convert_to(data::text, 'UTF8'))
+            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 and version <= $3 {filter}
+            order by version {(newestFirst ? "desc" : "")}
+            """);
+        command.Parameters.Add(new() { Value = afterEvent });
+        command.Parameters.Add(new() { Value = throughEvent });
+        await using var row = await command.ExecuteReaderAsync(CommandBehavior.SequentialAccess, cancellation);
+        while (await row.ReadAsync(cancellation))
+        {
+            var number = row.GetInt64(0);
+            var time = await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation);
+            var type = row.GetString(2);
+            var bytes = await BytesAsync(row, 4, row.GetInt32(3), cancellation);
+            yield return new(number, time, Decode(number, type, bytes));
+        }
+    }
+
+    private IVolumeEvent Decode(long number, string type, ReadOnlyMemory<byte> bytes)
+    {
+        if (type != EventTypes.Writes)
+        {
+            using var json = new MemoryStream(bytes.ToArray());
+            return (IVolumeEvent)serializer.FromJson(EventTypes.Of(type), json);
+        }
+
+        var fault = PackedWrites.TryRead(bytes, out var packed);
+        return packed is null
+            ? throw new CorruptionException($"event {number} of volume {volumeId}", 0, fault.ToString())
+            : new WritesRecorded(packed);
+    }
+
+    private async Task<ReadOnlyMemory<byte>> BytesAsync(
+        NpgsqlDataReader row, int column, int length, CancellationToken cancellation)
+    {
+        if (_buffer.Length < length)
+        {
+            ArrayPool<byte>.Shared.Return(_buffer);
+            _buffer = ArrayPool<byte>.Shared.Rent(length);
+        }
+
+        await using var stream = await row.GetStreamAsync(column, cancellation);
+        await stream.ReadExactlyAsync(_buffer.AsMemory(0, length), cancellation);
+        return _buffer.AsMemory(0, length);
+    }
+
+    private NpgsqlCommand Wanted(string columns, IReadOnlyCollection<TreeNode> wanted, Granularity coarsest)
+    {
+        var command = Command(
+            $"""
+            select n.level, n.first_event, {columns}
+            from unnest($2::int[], $3::bigint[]) as w(level, first_event)
+            join {LedgerSchema.Name}.union_nodes n
+            on n.volume_id = $1 and n.version = {UnionNodes.Version} and n.level = w.level and n.first_event = w.first_event
+            where n.granularity <= $4
+            """);
+        Add(command, wanted.Select(n => n.Level).ToArray(), NpgsqlDbType.Integer);
+        Add(command, wanted.Select(n => n.First).ToArray(), NpgsqlDbType.Bigint);
+        command.Parameters.Add(new() { Value = coarsest.Bytes });
+        return command;
+    }
+
+    private NpgsqlCommand Command(string text)
+    {
+        var command = new NpgsqlCommand(text, connection, transaction);
+        command.Parameters.Add(new() { Value = volumeId });
+        return command;
+    }
+
+    private static void Add<T>(NpgsqlCommand command, T[] values, NpgsqlDbType type) =>
+        command.Parameters.Add(new() { Value = values, NpgsqlDbType = NpgsqlDbType.Array | type });
+}

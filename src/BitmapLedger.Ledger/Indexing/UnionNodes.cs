@@ -1,0 +1,68 @@
+using BitmapLedger.Ledger.Storing;
+using Weasel.Postgresql;
+using Weasel.Postgresql.Tables;
+using static Weasel.Postgresql.SchemaUtils;
+
+namespace BitmapLedger.Ledger.Indexing;
+
+/// <summary>
+/// The union tree in PostgreSQL, a row a node: which blocks a stretch of a volume's events touched. Rows are added and
+/// never changed; whatever is missing is read from the stream instead, so that no answer depends on what is here.
+/// </summary>
+public static class UnionNodes
+{
+    /// <summary>Name of the projection.</summary>
+    public const string ProjectionName = "union-tree";
+
+    /// <summary>Raised when nodes are made differently. Rows of several versions may stand side by side; a program reads
+    /// those of its own.</summary>
+    public const int Version = 1;
+
+    /// <summary>Name of the index by which commands are found among the blocks of writes.</summary>
+    public const string CommandsIndex = "mt_events_commands";
+
+    /// <summary>
+    /// What Marten does not make: nodes are fetched in part, and commands are found without passing over every block of
+    /// writes.
+    /// </summary>
+    internal const string OwnSql =
+        $"""
+        alter table {LedgerSchema.Name}.union_nodes alter column bits set storage external;
+        create index if not exists {CommandsIndex} on {LedgerSchema.Name}.mt_events (stream_id, version) where type <> 'writes_recorded';
+        """;
+
+    /// <summary>Adds a node; one that is there stays as it is.</summary>
+    internal const string Insert =
+        $"""
+        insert into {LedgerSchema.Name}.union_nodes
+        (volume_id, version, level, first_event, last_event, first_lsn, last_lsn, granularity, lost, inexact, bits)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing
+        """;
+
+    /// <summary>The table.</summary>
+    public static Table Table { get; } = MakeTable();
+
+    /// <summary>The values of <see cref="Insert"/>.</summary>
+    internal static object[] Row(Guid volumeId, UnionNode node) =>
+    [
+        volumeId, Version, node.Place.Level, node.Place.First, node.Place.Last, node.FirstLsn, node.LastLsn,
+        node.Granularity.Bytes, node.Lost, node.Inexact, node.Bits.ToArray(),
+    ];
+
+    private static Table MakeTable()
+    {
+        var table = new Table(new PostgresqlObjectName(LedgerSchema.Name, "union_nodes", IdentifierUsage.General));
+        table.AddColumn<Guid>("volume_id").AsPrimaryKey();
+        table.AddColumn<int>("version").AsPrimaryKey();
+        table.AddColumn<int>("level").AsPrimaryKey();
+        table.AddColumn<long>("first_event").AsPrimaryKey();
+        table.AddColumn<long>("last_event").NotNull();
+        table.AddColumn<long>("first_lsn").NotNull();
+        table.AddColumn<long>("last_lsn").NotNull();
+        table.AddColumn<long>("granularity").NotNull();
+        table.AddColumn<bool>("lost").NotNull();
+        table.AddColumn<bool>("inexact").NotNull();
+        table.AddColumn("bits", "bytea").NotNull();
+        return table;
+    }
+}

@@ -1,0 +1,117 @@
+using System.Collections.Concurrent;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Queries;
+using JasperFx.Events;
+using Marten;
+using Marten.Events.Projections;
+
+namespace BitmapLedger.Ledger.Indexing;
+
+/// <summary>
+/// Seals nodes of the union tree as their events happen, under Marten's daemon. A node is a function of the stream alone:
+/// made again it is the same, byte for byte. What a page of events lacks is read from the stream, so that nothing depends
+/// on how the daemon cuts its pages, or on what was projected before.
+/// </summary>
+/// <param name="index">Reads what a page lacks.</param>
+public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
+{
+    /// <summary>Where following the commands of each volume stands, so that a page goes on from the one before. Taken out
+    /// while it is used: a page that fails, or a rebuild, begins anew.</summary>
+    private readonly ConcurrentDictionary<Guid, VolumeShape> _shapes = new();
+
+    /// <inheritdoc />
+    public async Task ApplyAsync(
+        IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation)
+    {
+        foreach (var stream in events.GroupBy(e => e.StreamId))
+        {
+            var page = stream.ToDictionary(e => e.Version);
+            var (after, through) = (page.Keys.Min() - 1, page.Keys.Max());
+            if (after / UnionTree.Fanout == through / UnionTree.Fanout)
+                continue;
+            await using var look = await index.LookAsync(stream.Key, cancellation);
+            if (!_shapes.TryRemove(stream.Key, out var shape) || shape.Event > after)
+                shape = new();
+            var work = new Page(look, page, shape);
+            foreach (var place in UnionTree.SealedBy(after, through))
+                operations.QueueSqlCommand(
+                    UnionNodes.Insert, UnionNodes.Row(stream.Key, await work.SealAsync(place, cancellation)));
+            _shapes[stream.Key] = shape;
+        }
+    }
+
+    /// <summary>The events of one volume in a page, and the nodes that they seal.</summary>
+    private sealed class Page(HistorySnapshot look, Dictionary<long, IEvent> page, VolumeShape shape)
+    {
+        private readonly Dictionary<TreeNode, UnionNode> _sealed = [];
+
+        public async Task<UnionNode> SealAsync(TreeNode place, CancellationToken cancellation)
+        {
+            var node = place.Level == 1
+                ? await OfEventsAsync(place, cancellation)
+                : await OfChildrenAsync(place, cancellation);
+            _sealed[place] = node;
+            return node;
+        }
+
+        private async Task<UnionNode> OfEventsAsync(TreeNode place, CancellationToken cancellation)
+        {
+            await FollowAsync(place.First - 1, cancellation);
+            var size = shape.Size;
+            var lacking = place.First;
+            while (lacking <= place.Last && !page.ContainsKey(lacking))
+                lacking++;
+            await foreach (var command in look.CommandsAsync(place.First - 1, lacking - 1, cancellation))
+                Apply(command);
+            for (var number = lacking; number <= place.Last; number++)
+                if (page[number].Data is ICommandEvent command)
+                    Apply(new(number, page[number].Timestamp, command));
+            shape.Through(place.Last);
+
+            using var sum = new NodeSum(place, size, shape.Finest);
+            await foreach (var row in look.EventsAsync(place.First - 1, lacking - 1, newestFirst: false, cancellation))
+                sum.Add(row.Number, row.Data);
+            for (var number = lacking; number <= place.Last; number++)
+                sum.Add(number, (IVolumeEvent)page[number].Data);
+            return sum.Seal();
+
+            void Apply(EventRow command)
+            {
+                shape.Apply(command);
+                size = Math.Max(size, shape.Size);
+            }
+        }
+
+        private async Task FollowAsync(long through, CancellationToken cancellation)
+        {
+            await foreach (var command in look.CommandsAsync(shape.Event, through, cancellation))
+                shape.Apply(command);
+            shape.Through(through);
+        }
+
+        private async Task<UnionNode> OfChildrenAsync(TreeNode place, CancellationToken cancellation)
+        {
+            // The coarsest of the children first: their bits are summed up at its granularity.
+            var children = place.Children.ToList();
+            var missing = children.Where(c => !_sealed.ContainsKey(c)).ToList();
+            await foreach (var child in look.NodesAsync(missing, Granularity.FromShift(Granularity.ShiftMax), cancellation))
+                _sealed[child.Place] = child with { Bits = child.Bits.ToArray() };
+            foreach (var child in missing.Where(c => !_sealed.ContainsKey(c)))
+                _sealed[child] = await new Page(look, page, new()).SealAsync(child, cancellation);
+            var nodes = children.ConvertAll(c => _sealed[c]);
+            using var sum = new NodeSum(place, nodes.Max(n => SizeOf(n)), nodes.Max(n => n.Granularity));
+            foreach (var node in nodes)
+                sum.Add(node);
+            foreach (var child in children)
+                _sealed.Remove(child);
+            return sum.Seal();
+        }
+
+        private static long SizeOf(UnionNode node)
+        {
+            _ = Bitmaps.Nodes.NodeDirectory.TryRead(node.Bits.Span, out var directory, out _);
+            return directory?.VolumeBytes ?? 0;
+        }
+    }
+}
