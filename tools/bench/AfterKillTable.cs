@@ -3,6 +3,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
+using Ledger = BitmapLedger.Testing.Ledger;
+
 /// <summary>What the next backup copies after a kill -9: the same disk and the same writes at QEMU and here.</summary>
 internal static class AfterKillTable
 {

@@ -2,6 +2,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
+using Ledger = BitmapLedger.Testing.Ledger;
+
 /// <summary>4 KiB random writes with one dirty bitmap: ours and qemu-storage-daemon's in turn, on files beside each
 /// other.</summary>
 internal static class AgainstQemu

@@ -1,7 +1,8 @@
 using System.Diagnostics;
-using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
+
+using Ledger = BitmapLedger.Testing.Ledger;
 
 /// <summary>From typing <c>bml serve</c> on a stopped ledger to its ready line, and how long a client verb
 /// takes.</summary>

@@ -2,6 +2,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
+using Ledger = BitmapLedger.Testing.Ledger;
+
 /// <summary>What tracking costs a write: each durability of ours beside a qemu-storage-daemon that tracks nothing, with
 /// and without a FLUSH after every 32 writes. All in turn in the same run, on files that are fully allocated.</summary>
 internal static class Cost

@@ -1,7 +1,8 @@
 using System.Globalization;
-using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
+
+using Ledger = BitmapLedger.Testing.Ledger;
 
 /// <summary>How long checkpoints hold writers up: sixteen connections write while 200 checkpoints are made. Measured in
 /// the agent, from closing the gate to opening it.</summary>

@@ -4,6 +4,8 @@ using BitmapLedger.Testing;
 
 namespace BitmapLedger.Bench;
 
+using Ledger = BitmapLedger.Testing.Ledger;
+
 /// <summary>
 /// How fast a backlog of single writes becomes events, and what a write takes in PostgreSQL. The server is stopped
 /// while
