@@ -7,6 +7,8 @@ public sealed unsafe partial class NativeBitmap
 {
     private const int WordsPerSummary = 64;
 
+    internal bool IsDisposed => _memory.IsDisposed;
+
     /// <summary>The words of the blocks from <paramref name="firstBlock"/> on, 64 blocks each, least significant first.</summary>
     /// <param name="firstBlock">A multiple of 64.</param>
     /// <param name="blockCount">Blocks that are inside the map.</param>
@@ -29,6 +31,19 @@ public sealed unsafe partial class NativeBitmap
         ArgumentOutOfRangeException.ThrowIfGreaterThan(words.Length, _levels[0].Count - (firstBlock >> WordShift));
         fixed (ulong* source = words)
             UnionWords(firstBlock >> WordShift, source, words.Length);
+    }
+
+    /// <summary>Marks blocks of the map that are known to be in it. Nobody else may mark this map meanwhile.</summary>
+    internal void MarkAlone(long firstBlock, long lastBlock)
+    {
+        var words = _levels[0].Words;
+        for (var index = firstBlock >> WordShift; index <= lastBlock >> WordShift; index++)
+        {
+            var before = words[index];
+            words[index] = before | Mask(firstBlock, lastBlock, index);
+            if (before == 0 && _levelCount > 1)
+                Summarise(index >> WordShift, 1UL << (int)(index & 63));
+        }
     }
 
     private void UnionSameShape(NativeBitmap other)

@@ -140,4 +140,38 @@ public sealed class PackedWritesTests
             list.Add(write);
         return list;
     }
+
+    // Every block of random writes, also one whose bytes are not all its own, is marked as its writes say.
+    [Fact]
+    public void A_look_over_a_block_marks_and_finds_what_its_writes_touch_and_faults_where_reading_does()
+    {
+        Gen.Select(Gen.Int[1, 300], Gen.Int[0, 16], Gen.Int[0, int.MaxValue]).Sample((count, unit, seed) =>
+        {
+            var random = new Random(seed);
+            var writes = new SingleWrite[count];
+            for (var i = 0; i < count; i++)
+                writes[i] = new(i + 1, 5 + i, WriteKind.Write, random.NextInt64(1 << 20) << unit, random.NextInt64(1, 50) << unit, 1);
+            var bytes = PackedWrites.Encode(writes, [new(1, "a")], []);
+            // Half of the writes lie behind the end of the map.
+            using var map = new NativeBitmap(1L << (19 + unit), Granularity.FromShift(9 + random.Next(8)));
+            using var expected = new NativeBitmap(map.VolumeBytes, map.Granularity);
+            foreach (var write in writes.Where(w => w.Offset < map.VolumeBytes))
+                expected.MarkDirty(write.Offset, Math.Min(write.Length, map.VolumeBytes - write.Offset));
+
+            Assert.Equal(CodecFault.None, PackedScan.TryMark(bytes, map));
+
+            Assert.Equal(expected.Extents(), map.Extents());
+            for (var i = 0; i < 10; i++)
+            {
+                var offset = random.NextInt64(1 << 20) << unit;
+                var end = offset + random.NextInt64(1, 10_000);
+                Assert.Equal(CodecFault.None, PackedScan.TryTouches(bytes, offset, end, out var touches));
+                Assert.Equal(writes.Any(w => w.Offset < end && w.End > offset), touches);
+            }
+
+            bytes[random.Next(bytes.Length)] ^= (byte)(1 << random.Next(8));
+            Assert.NotEqual(CodecFault.None, PackedScan.TryMark(bytes, map));
+            Assert.NotEqual(CodecFault.None, PackedScan.TryTouches(bytes.AsSpan(0, random.Next(bytes.Length)), 0, 1, out _));
+        }, iter: 300);
+    }
 }

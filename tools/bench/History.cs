@@ -91,13 +91,13 @@ internal static class History
             {
                 await using var look = await history.Index.LookAsync(history.Volume, _none);
                 await foreach (var e in new TouchWalk(look, offset, offset + 65_536).BackAsync(start, now, _none))
-                    quick += Touching(e.Data, offset);
+                    quick += Touching(e.Data(), offset);
             });
             var without = await LongHistory.MillisecondsAsync(async () =>
             {
                 await using var look = await history.Index.LookAsync(history.Volume, _none);
                 await foreach (var e in look.EventsAsync(0, history.LastEvent, newestFirst: true, _none))
-                    slow += Touching(e.Data, offset);
+                    slow += Touching(e.Data(), offset);
             });
             if (quick != slow)
                 throw new InvalidOperationException("the tree and the scan differ");

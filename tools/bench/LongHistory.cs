@@ -83,7 +83,7 @@ internal sealed class LongHistory : IAsyncDisposable
         var number = Math.Clamp((long)(part * LastEvent), 3, LastEvent);
         await using var look = await Index.LookAsync(_volume, CancellationToken.None);
         await foreach (var row in look.EventsAsync(number - 1, number, newestFirst: false, CancellationToken.None))
-            if (row.Data is WritesRecorded { Packed: var packed })
+            if (row.Data() is WritesRecorded { Packed: var packed })
                 return new(number, (packed.FirstLsn + packed.LastLsn) / 2, row.Time);
         return new(number, 0, default);
     }

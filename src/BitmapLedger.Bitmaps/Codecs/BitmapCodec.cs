@@ -8,8 +8,8 @@ namespace BitmapLedger.Bitmaps.Codecs;
 /// </summary>
 public static class BitmapCodec
 {
-    internal const int ContainerShift = 16;
-    internal const int ContainerBlocks = 1 << ContainerShift;
+    private const int ContainerShift = 16;
+    private const int ContainerBlocks = 1 << ContainerShift;
 
     private const uint Magic = 0x424C_4D42; // "BMLB" as it is stored
     private const byte Version = 1;
@@ -23,14 +23,17 @@ public static class BitmapCodec
         var directory = new ByteWriter(256);
         var containers = 0UL;
         var next = 0L;
+        var scratch = new byte[BitmapContainer.BytesMax(ContainerBlocks)];
         for (var from = 0L; map.TryFindRun(from, out var run);)
         {
             var container = run.First >> ContainerShift;
-            var before = payload.Length;
-            var form = BitmapContainer.Write(payload, map, container);
+            var first = container << ContainerShift;
+            var blocks = Blocks(map, first);
+            var form = BitmapContainer.Write(scratch, map.Words(first, blocks), blocks, out var length);
+            payload.Bytes(scratch.AsSpan(0, length));
             directory.Varint((ulong)(container - next));
             directory.Byte((byte)form);
-            directory.Varint((ulong)(payload.Length - before));
+            directory.Varint((ulong)length);
             containers++;
             next = container + 1;
             from = next << ContainerShift;
@@ -90,6 +93,7 @@ public static class BitmapCodec
             if (!TryReadEntry(body, ref position, out _, out _, out _))
                 return false;
 
+        var words = new ulong[ContainerBlocks / 64];
         var containers = (map.BlockCount + ContainerBlocks - 1) >> ContainerShift;
         var container = 0L;
         for (var i = 0UL; i < count; i++, container++)
@@ -97,13 +101,27 @@ public static class BitmapCodec
             _ = TryReadEntry(body, ref entry, out var gap, out var form, out var length);
             if (gap > (ulong)(containers - container) || (container += (long)gap) >= containers
                 || length > (ulong)(body.Length - position)
-                || !BitmapContainer.TryRead(body.Slice(position, (int)length), (BitmapForm)form, map, container))
+                || !TryReadContainer(map, container << ContainerShift, body.Slice(position, (int)length), (BitmapForm)form, words))
                 return false;
             position += (int)length;
         }
 
         return position == body.Length;
     }
+
+    private static bool TryReadContainer(
+        NativeBitmap map, long first, ReadOnlySpan<byte> payload, BitmapForm form, ulong[] scratch)
+    {
+        var blocks = Blocks(map, first);
+        var words = scratch.AsSpan(0, (blocks + 63) / 64);
+        words.Clear();
+        if (!BitmapContainer.TryRead(payload, form, words, blocks))
+            return false;
+        map.UnionWords(first, words);
+        return true;
+    }
+
+    private static int Blocks(NativeBitmap map, long first) => (int)Math.Min(ContainerBlocks, map.BlockCount - first);
 
     private static bool TryReadEntry(
         ReadOnlySpan<byte> body, ref int position, out ulong gap, out byte form, out ulong length)

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace BitmapLedger.Bitmaps.Codecs;
 
@@ -18,119 +19,171 @@ internal enum BitmapForm : byte
     Raw = 4,
 }
 
-/// <summary>65,536 blocks of a map, or what is left at its end, in the smallest of four forms.</summary>
+/// <summary>The blocks of one container, as 64-bit words on one side and as bytes on the other.</summary>
 internal static class BitmapContainer
 {
-    public static BitmapForm Write(ByteWriter target, NativeBitmap map, long container)
-    {
-        var first = container << BitmapCodec.ContainerShift;
-        var blocks = Blocks(map, container);
-        long dirty = 0, runBytes = 0, gapBytes = 0;
-        foreach (var (gap, count) in Runs(map, first, blocks))
-        {
-            dirty += count;
-            runBytes += Varint.Size((ulong)gap) + Varint.Size((ulong)count - 1);
-            gapBytes += Varint.Size((ulong)gap) + count - 1;
-        }
+    /// <summary>Bytes that <see cref="Write"/> may need: the raw form, and a value more that shows it to be smaller.</summary>
+    public static int BytesMax(int blocks) => (blocks + 7) / 8 + sizeof(ulong) + 2 * Varint.BytesMax;
 
+    /// <summary>Writes a container in its smallest form.</summary>
+    /// <param name="target">At least <see cref="BytesMax"/>.</param>
+    /// <param name="words">Not all zero; bits behind the end are zero.</param>
+    /// <param name="blocks">Blocks of the container.</param>
+    /// <param name="length">Bytes written.</param>
+    public static BitmapForm Write(Span<byte> target, ReadOnlySpan<ulong> words, int blocks, out int length)
+    {
+        var (dirty, runs) = Count(words);
+        length = 0;
         if (dirty == blocks)
             return BitmapForm.Full;
         var rawBytes = (blocks + 7) / 8;
-        if (rawBytes < Math.Min(runBytes, gapBytes))
-            return Raw(target, map, first, blocks, (int)rawBytes);
-
-        var form = runBytes <= gapBytes ? BitmapForm.Runs : BitmapForm.Gaps;
-        foreach (var (gap, count) in Runs(map, first, blocks))
+        // A gap takes a byte at least and a run two, so that a dense container is never tried in vain.
+        if (Math.Min(dirty, 2L * runs) < rawBytes)
         {
-            target.Varint((ulong)gap);
-            if (form == BitmapForm.Runs)
-                target.Varint((ulong)count - 1);
-            else
-                for (var i = 1; i < count; i++)
-                    target.Varint(0);
+            // Each run costs its gap in both forms, and one byte at least against one for each of its other blocks.
+            var form = dirty - runs <= runs ? BitmapForm.Gaps : BitmapForm.Runs;
+            if (TryWriteRuns(target[..(rawBytes + 2 * Varint.BytesMax)], words, form, rawBytes, out length))
+                return form;
         }
 
-        return form;
-    }
-
-    public static bool TryRead(ReadOnlySpan<byte> source, BitmapForm form, NativeBitmap map, long container)
-    {
-        var first = container << BitmapCodec.ContainerShift;
-        var blocks = Blocks(map, container);
-        switch (form)
-        {
-            case BitmapForm.Full:
-                map.MarkBlocks(new(first, blocks));
-                return source.IsEmpty;
-            case BitmapForm.Runs or BitmapForm.Gaps:
-                return TryReadRuns(source, form, map, first, blocks);
-            case BitmapForm.Raw:
-                return source.Length == (blocks + 7) / 8 && TryReadRaw(source, map, first, blocks);
-            default:
-                return false;
-        }
-    }
-
-    private static long Blocks(NativeBitmap map, long container) =>
-        Math.Min(BitmapCodec.ContainerBlocks, map.BlockCount - (container << BitmapCodec.ContainerShift));
-
-    private static IEnumerable<(long Gap, long Count)> Runs(NativeBitmap map, long first, long blocks)
-    {
-        var end = first;
-        while (end < first + blocks && map.TryFindRun(end, out var run) && run.First < first + blocks)
-        {
-            var count = Math.Min(run.Count, first + blocks - run.First);
-            yield return (run.First - end, count);
-            end = run.First + count;
-        }
-    }
-
-    private static BitmapForm Raw(ByteWriter target, NativeBitmap map, long first, long blocks, int bytes)
-    {
-        var raw = new byte[bytes];
-        var at = first;
-        foreach (var (gap, count) in Runs(map, first, blocks))
-        {
-            at += gap;
-            for (var end = at + count; at < end; at++)
-                raw[(at - first) >> 3] |= (byte)(1 << (int)((at - first) & 7));
-        }
-
-        target.Bytes(raw);
+        length = rawBytes;
+        MemoryMarshal.AsBytes(words)[..rawBytes].CopyTo(target);
         return BitmapForm.Raw;
     }
 
-    private static bool TryReadRuns(
-        ReadOnlySpan<byte> source, BitmapForm form, NativeBitmap map, long first, long blocks)
+    /// <summary>Reads a container into words that are zero.</summary>
+    public static bool TryRead(ReadOnlySpan<byte> source, BitmapForm form, Span<ulong> words, int blocks) => form switch
     {
-        var at = 0L;
-        for (var position = 0; position < source.Length;)
-        {
-            var count = 0UL;
-            if (!Varint.TryRead(source, ref position, out var gap)
-                || (form == BitmapForm.Runs && !Varint.TryRead(source, ref position, out count))
-                || gap >= (ulong)(blocks - at) || count >= (ulong)(blocks - at) - gap)
-                return false;
-            map.MarkBlocks(new(first + at + (long)gap, (long)count + 1));
-            at += (long)gap + (long)count + 1;
-        }
+        BitmapForm.Full => source.IsEmpty && Fill(words, blocks),
+        BitmapForm.Gaps => TryReadGaps(source, words, blocks),
+        BitmapForm.Runs => TryReadRuns(source, words, blocks),
+        BitmapForm.Raw => TryReadRaw(source, words, blocks),
+        _ => false,
+    };
 
-        return at > 0;
+    /// <summary>Marks the bits of [first, end).</summary>
+    public static void Set(Span<ulong> words, int first, int end)
+    {
+        var lastWord = (end - 1) >> 6;
+        for (var word = first >> 6; word <= lastWord; word++)
+        {
+            var mask = ulong.MaxValue;
+            if (word == first >> 6)
+                mask <<= first & 63;
+            if (word == lastWord)
+                mask &= ulong.MaxValue >> (63 - ((end - 1) & 63));
+            words[word] |= mask;
+        }
     }
 
-    private static bool TryReadRaw(ReadOnlySpan<byte> source, NativeBitmap map, long first, long blocks)
+    /// <summary>The next run of set bits at or after a bit.</summary>
+    public static bool TryFindRun(ReadOnlySpan<ulong> words, int from, out int first, out int end)
     {
-        for (var i = 0; i < source.Length; i++)
+        first = Find(words, from, 0);
+        end = first < words.Length << 6 ? Find(words, first, ulong.MaxValue) : first;
+        return end > first;
+    }
+
+    /// <summary>The first bit at or after one that is set; or that is clean, when the words are inverted by
+    /// <paramref name="invert"/>.</summary>
+    private static int Find(ReadOnlySpan<ulong> words, int from, ulong invert)
+    {
+        for (var word = from >> 6; word < words.Length; word++, from = word << 6)
         {
-            for (var bits = (uint)source[i]; bits != 0; bits &= bits - 1)
-            {
-                var block = i * 8L + BitOperations.TrailingZeroCount(bits);
-                if (block >= blocks)
-                    return false;
-                map.MarkBlocks(new(first + block, 1));
-            }
+            var bits = (words[word] ^ invert) & ulong.MaxValue << (from & 63);
+            if (bits != 0)
+                return (word << 6) + BitOperations.TrailingZeroCount(bits);
+        }
+
+        return words.Length << 6;
+    }
+
+    private static (long Dirty, long Runs) Count(ReadOnlySpan<ulong> words)
+    {
+        long dirty = 0, runs = 0;
+        var carry = 0UL;
+        foreach (var word in words)
+        {
+            dirty += BitOperations.PopCount(word);
+            runs += BitOperations.PopCount(word & ~(word << 1 | carry));
+            carry = word >> 63;
+        }
+
+        return (dirty, runs);
+    }
+
+    private static bool TryWriteRuns(
+        Span<byte> target, ReadOnlySpan<ulong> words, BitmapForm form, int bytesMax, out int length)
+    {
+        length = 0;
+        var last = 0;
+        for (var from = 0; TryFindRun(words, from, out var first, out var end); from = end)
+        {
+            length += Varint.Write(target[length..], (ulong)(first - last));
+            if (form == BitmapForm.Runs)
+                length += Varint.Write(target[length..], (ulong)(end - first - 1));
+            else
+                for (var i = first + 1; i < end && length < bytesMax; i++)
+                    target[length++] = 0;
+            if (length >= bytesMax)
+                return false;
+            last = end;
         }
 
         return true;
+    }
+
+    private static bool Fill(Span<ulong> words, int blocks)
+    {
+        Set(words, 0, blocks);
+        return true;
+    }
+
+    private static bool TryReadGaps(ReadOnlySpan<byte> source, Span<ulong> words, int blocks)
+    {
+        if (source.IsEmpty)
+            return false;
+        var at = 0;
+        for (var position = 0; position < source.Length;)
+        {
+            ulong gap = source[position];
+            if (gap < 0x80)
+                position++;
+            else if (!Varint.TryRead(source, ref position, out gap))
+                return false;
+            if (gap >= (ulong)(blocks - at))
+                return false;
+            at += (int)gap;
+            words[at >> 6] |= 1UL << at;
+            at++;
+        }
+
+        return true;
+    }
+
+    private static bool TryReadRuns(ReadOnlySpan<byte> source, Span<ulong> words, int blocks)
+    {
+        if (source.IsEmpty)
+            return false;
+        var at = 0;
+        for (var position = 0; position < source.Length;)
+        {
+            if (!Varint.TryRead(source, ref position, out var gap) || !Varint.TryRead(source, ref position, out var more)
+                || gap >= (ulong)(blocks - at) || more >= (ulong)(blocks - at) - gap)
+                return false;
+            at += (int)gap;
+            Set(words, at, at + (int)more + 1);
+            at += (int)more + 1;
+        }
+
+        return true;
+    }
+
+    private static bool TryReadRaw(ReadOnlySpan<byte> source, Span<ulong> words, int blocks)
+    {
+        if (source.Length != (blocks + 7) / 8)
+            return false;
+        source.CopyTo(MemoryMarshal.AsBytes(words));
+        return (blocks & 63) == 0 || words[^1] >> (blocks & 63) == 0;
     }
 }

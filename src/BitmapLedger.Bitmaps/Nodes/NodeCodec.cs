@@ -45,7 +45,7 @@ public static class NodeCodec
         var shift = ContainerShift(map.BlockCount);
         var directory = new ByteWriter(256);
         var payloads = new ByteWriter(4096);
-        var scratch = ArrayPool<byte>.Shared.Rent(NodeContainer.BytesMax(1 << shift));
+        var scratch = ArrayPool<byte>.Shared.Rent(BitmapContainer.BytesMax(1 << shift));
         try
         {
             var count = WriteContainers(map, shift, directory, payloads, scratch);
@@ -100,7 +100,7 @@ public static class NodeCodec
             var container = run.First >> shift;
             var first = container << shift;
             var blocks = (int)Math.Min(1L << shift, map.BlockCount - first);
-            var form = NodeContainer.Write(scratch, map.Words(first, blocks), blocks, out var length);
+            var form = BitmapContainer.Write(scratch, map.Words(first, blocks), blocks, out var length);
             directory.Varint((ulong)(container - next));
             directory.Byte((byte)form);
             directory.Varint((ulong)length);

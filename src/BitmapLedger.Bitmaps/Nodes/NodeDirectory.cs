@@ -126,7 +126,7 @@ public sealed class NodeDirectory
                     return fault;
                 var from = Math.Max(0, (offsetBytes >> Granularity.Shift) - first);
                 var end = Math.Min(blocks, Granularity.BlockCount(endBytes) - first);
-                if (from < end && NodeContainer.TryFindRun(words.AsSpan(0, (blocks + 63) >> 6), (int)from, out var found, out _)
+                if (from < end && BitmapContainer.TryFindRun(words.AsSpan(0, (blocks + 63) >> 6), (int)from, out var found, out _)
                     && found < end)
                 {
                     touches = true;
@@ -177,7 +177,7 @@ public sealed class NodeDirectory
         }
 
         var shift = Granularity.Shift;
-        for (var from = 0; NodeContainer.TryFindRun(words, from, out var start, out var end); from = end)
+        for (var from = 0; BitmapContainer.TryFindRun(words, from, out var start, out var end); from = end)
         {
             var offset = (first + start) << shift;
             if (offset >= target.VolumeBytes)
@@ -201,7 +201,7 @@ public sealed class NodeDirectory
             payload = bits;
         }
 
-        return NodeContainer.TryRead(payload, entry.Form, target, blocks) ? CodecFault.None : CodecFault.BadValue;
+        return BitmapContainer.TryRead(payload, entry.Form, target, blocks) ? CodecFault.None : CodecFault.BadValue;
     }
 
     /// <summary>The first entry of a container at or after one.</summary>

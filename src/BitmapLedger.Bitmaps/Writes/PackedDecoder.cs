@@ -10,7 +10,20 @@ internal static class PackedDecoder
     public static CodecFault TryRead(ReadOnlyMemory<byte> source, out PackedWrites? packed)
     {
         packed = null;
-        var bytes = source.Span;
+        var fault = TryOpen(source.Span, out var open);
+        if (open is null)
+            return fault;
+        if (TryCheck(source.Span[..^PackedHeader.ChecksumBytes], open) is not { } header)
+            return CodecFault.BadValue;
+        packed = new(source, header);
+        return CodecFault.None;
+    }
+
+    /// <summary>Reads everything but the columns, whose values are not looked at yet: times and sums of the header are not
+    /// known.</summary>
+    public static CodecFault TryOpen(ReadOnlySpan<byte> bytes, out PackedHeader? header)
+    {
+        header = null;
         if (bytes.Length < PackedHeader.FixedBytes + PackedHeader.ChecksumBytes)
             return CodecFault.Incomplete;
         if (BinaryPrimitives.ReadUInt32LittleEndian(bytes) != PackedHeader.Magic)
@@ -21,11 +34,8 @@ internal static class PackedDecoder
         if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[body.Length..]) != Crc32C.Of(body))
             return CodecFault.BadChecksum;
 
-        var header = TryReadHeader(body);
-        if (header is null)
-            return CodecFault.BadValue;
-        packed = new(source, header);
-        return CodecFault.None;
+        header = TryReadHeader(body);
+        return header is null ? CodecFault.BadValue : CodecFault.None;
     }
 
     private static PackedHeader? TryReadHeader(ReadOnlySpan<byte> body)
@@ -40,21 +50,17 @@ internal static class PackedDecoder
             || Voids(body, ref position, firstLsn, (int)count, out var lastLsn) is not { } voids
             || !WriteColumns.TryReadHeaders(body, ref position, out var columns) || position != body.Length)
             return null;
+        return new((int)count, shift, firstLsn, lastLsn, firstTime, firstTime, 0, names, voids, columns);
+    }
 
-        var check = columns;
-        var write = new SingleWrite(firstLsn - 1, firstTime, default, 0, 0, 0);
-        var total = 0L;
-        for (var i = 0; i < count; i++)
-        {
-            if (!check.TryNext(body, shift, 0, ref write))
-                return null;
-            total = unchecked(total + write.Length) is var sum && sum >= 0 ? sum : long.MaxValue;
-        }
-
-        return check.HaveSurplus || !check.EndedBefore(columns, body.Length)
+    private static PackedHeader? TryCheck(ReadOnlySpan<byte> body, PackedHeader open)
+    {
+        var check = open.Columns;
+        var timesMost = (ulong)(long.MaxValue - open.FirstTimeMicroseconds);
+        return !check.TryAll(body, open.Count, open.UnitShift, timesMost, out var times, out var total)
+            || check.HaveSurplus || !check.EndedBefore(open.Columns, body.Length)
             ? null
-            : new(
-                (int)count, shift, firstLsn, lastLsn, firstTime, write.TimeMicroseconds, total, names, voids, columns);
+            : open with { LastTimeMicroseconds = open.FirstTimeMicroseconds + (long)times, TotalBytes = total };
     }
 
     private static List<ConnectionName>? Names(ReadOnlySpan<byte> body, ref int position)

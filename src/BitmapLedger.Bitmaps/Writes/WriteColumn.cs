@@ -92,6 +92,31 @@ internal static class WriteColumn
             return true;
         }
 
+        /// <summary>Reads values and adds them up, if each is within bounds: a run at a time.</summary>
+        /// <param name="source">The block.</param>
+        /// <param name="count">How many values.</param>
+        /// <param name="least">None is below.</param>
+        /// <param name="most">None is above, nor is their sum.</param>
+        /// <param name="sum">Their sum, or <paramref name="most"/> where each may be as large.</param>
+        public bool TryAll(ReadOnlySpan<byte> source, int count, ulong least, ulong most, out ulong sum)
+        {
+            sum = 0;
+            for (long left = count; left > 0;)
+            {
+                if (!Varint.TryRead(source, ref _position, out var value) || value < least || value > most)
+                    return false;
+                ulong times = 1;
+                if (runs && (!Varint.TryRead(source, ref _position, out times) || times == 0))
+                    return false;
+                var taken = Math.Min(times, (ulong)left);
+                _left = times - taken;
+                left -= (long)taken;
+                sum = value > (ulong.MaxValue - sum) / taken ? ulong.MaxValue : sum + value * taken;
+            }
+
+            return true;
+        }
+
         /// <summary>True when a run has values left that nobody asked for: the column is longer than the
         /// block.</summary>
         public readonly bool HasSurplus => _left > 0;

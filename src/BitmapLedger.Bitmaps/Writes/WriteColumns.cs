@@ -24,6 +24,47 @@ internal struct WriteColumns
             && WriteColumn.TryReadHeader(source, ref position, out columns._connections);
     }
 
+    /// <summary>Reads every value once; a column at a time, since most have few runs.</summary>
+    /// <param name="source">The block.</param>
+    /// <param name="count">Its writes.</param>
+    /// <param name="unitShift">Its unit.</param>
+    /// <param name="timesMost">How far times may go on.</param>
+    /// <param name="times">How far they do.</param>
+    /// <param name="totalBytes">Sum of all lengths in bytes, or the most that can be counted.</param>
+    public bool TryAll(
+        ReadOnlySpan<byte> source, int count, int unitShift, ulong timesMost, out ulong times, out long totalBytes)
+    {
+        totalBytes = 0;
+        if (!_times.TryAll(source, count, 0, timesMost, out times) || times > timesMost)
+            return false;
+        long end = 0, unitsMax = long.MaxValue >> unitShift;
+        for (var i = 0; i < count; i++)
+        {
+            if (!TryNextStretch(source, unitsMax, out var start, ref end))
+                return false;
+            totalBytes = unchecked(totalBytes + ((end - start) << unitShift)) is var sum && sum >= 0 ? sum : long.MaxValue;
+        }
+
+        return _kinds.TryAll(source, count, 1, 3, out _) && _connections.TryAll(source, count, 0, int.MaxValue, out _);
+    }
+
+    /// <summary>Reads where the next write lies, and nothing else of it.</summary>
+    /// <param name="source">The block.</param>
+    /// <param name="unitsMax">Largest end, in units.</param>
+    /// <param name="start">First unit.</param>
+    /// <param name="end">The unit behind the last; that of the write before when it is called.</param>
+    public bool TryNextStretch(ReadOnlySpan<byte> source, long unitsMax, out long start, ref long end)
+    {
+        start = 0;
+        if (!_offsets.TryNext(source, out var offset) || !_lengths.TryNext(source, out var length))
+            return false;
+        start = end + Varint.UnZigZag(offset);
+        if (start < 0 || start > unitsMax || length == 0 || length > (ulong)(unitsMax - start))
+            return false;
+        end = start + (long)length;
+        return true;
+    }
+
     /// <summary>Where each column ended; a column that did not end where the next begins was not what was
     /// written.</summary>
     public readonly bool EndedBefore(WriteColumns starts, int end) =>

@@ -23,7 +23,7 @@ public sealed class ChangeReader(HistoryIndex index)
         Guid volumeId, long size, Granularity granularity, Position from, Position to, CancellationToken cancellation)
     {
         await using var look = await index.LookAsync(volumeId, cancellation);
-        var reading = new Reading(look, new(size, granularity, from, to));
+        var reading = new Reading(look, new(size, granularity, from, to), from, to);
         try
         {
             // The events of both ends may be cut in the middle: they are never taken whole.
@@ -41,7 +41,7 @@ public sealed class ChangeReader(HistoryIndex index)
         }
     }
 
-    private sealed class Reading(HistorySnapshot look, ChangeFold fold)
+    private sealed class Reading(HistorySnapshot look, ChangeFold fold, Position from, Position to)
     {
         private readonly List<(long Event, Gap Gap)> _gaps = [];
         private bool _inexact;
@@ -88,8 +88,14 @@ public sealed class ChangeReader(HistoryIndex index)
 
         private void Take(EventRow row)
         {
+            if (row.IsWrites && row.Number > from.Event && row.Number < to.Event)
+            {
+                row.Mark(fold.Changed);
+                return;
+            }
+
             var before = fold.Gaps.Count;
-            fold.Apply(row.Data, row.Number);
+            fold.Apply(row.Data(), row.Number);
             foreach (var gap in fold.Gaps.Skip(before))
                 _gaps.Add((row.Number, gap));
         }

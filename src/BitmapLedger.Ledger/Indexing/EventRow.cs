@@ -1,13 +1,63 @@
 using System.Text.Json;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Codecs;
+using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
+using Marten;
 
 namespace BitmapLedger.Ledger.Indexing;
 
-/// <summary>An event as it stands in the stream.</summary>
-/// <param name="Number">Its number.</param>
-/// <param name="Time">When it happened.</param>
-/// <param name="Data">The event; valid until the next one is read, since its bytes are read into one buffer.</param>
-public readonly record struct EventRow(long Number, DateTimeOffset Time, IVolumeEvent Data);
+/// <summary>An event as it stands in the stream, not decoded yet. Valid until the next one is read: its bytes are in one
+/// buffer.</summary>
+/// <param name="number">Its number.</param>
+/// <param name="time">When it happened.</param>
+/// <param name="type">Name of its type.</param>
+/// <param name="bytes">Its data.</param>
+/// <param name="serializer">Reads the events of commands.</param>
+public readonly struct EventRow(
+    long number, DateTimeOffset time, string type, ReadOnlyMemory<byte> bytes, ISerializer serializer)
+{
+    /// <summary>Its number.</summary>
+    public long Number { get; } = number;
+
+    /// <summary>When it happened.</summary>
+    public DateTimeOffset Time { get; } = time;
+
+    /// <summary>Whether it is a block of writes.</summary>
+    public bool IsWrites => type == EventTypes.Writes;
+
+    /// <summary>Decodes it.</summary>
+    /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
+    public IVolumeEvent Data()
+    {
+        if (!IsWrites)
+        {
+            using var json = new MemoryStream(bytes.ToArray());
+            return (IVolumeEvent)serializer.FromJson(EventTypes.Of(type), json);
+        }
+
+        Require(PackedWrites.TryRead(bytes, out var packed));
+        return new WritesRecorded(packed!);
+    }
+
+    /// <summary>Marks every write of a block of writes, clipped to the map.</summary>
+    /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
+    public void Mark(NativeBitmap map) => Require(PackedScan.TryMark(bytes.Span, map));
+
+    /// <summary>Whether any write of a block of writes touches a stretch of the volume.</summary>
+    /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
+    public bool Touches(long offsetBytes, long endBytes)
+    {
+        Require(PackedScan.TryTouches(bytes.Span, offsetBytes, endBytes, out var touches));
+        return touches;
+    }
+
+    private void Require(CodecFault fault)
+    {
+        if (fault != CodecFault.None)
+            throw new CorruptionException($"event {Number} of a volume's stream", 0, fault.ToString());
+    }
+}
 
 /// <summary>Names of event types as they stand in PostgreSQL.</summary>
 internal static class EventTypes
@@ -15,15 +65,11 @@ internal static class EventTypes
     private static readonly Dictionary<string, Type> _types = typeof(IVolumeEvent).Assembly.GetTypes()
         .Where(t => t.IsClass && !t.IsAbstract && t.IsAssignableTo(typeof(IVolumeEvent))).ToDictionary(NameOf);
 
-    /// <summary>The events of a command: all but the blocks of writes.</summary>
-    public static string[] Commands { get; } = [.. _types.Keys.Where(n => n != Writes)];
-
     /// <summary>The name of <see cref="WritesRecorded"/>.</summary>
     public static string Writes { get; } = NameOf(typeof(WritesRecorded));
 
     /// <summary>The type of a name.</summary>
     public static Type Of(string name) => _types[name];
 
-    /// <summary>The name of a type, as Marten makes it.</summary>
-    public static string NameOf(Type type) => JsonNamingPolicy.SnakeCaseLower.ConvertName(type.Name);
+    private static string NameOf(Type type) => JsonNamingPolicy.SnakeCaseLower.ConvertName(type.Name);
 }

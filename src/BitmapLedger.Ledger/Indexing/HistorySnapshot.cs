@@ -2,8 +2,6 @@ using System.Buffers;
 using System.Data;
 using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Bitmaps.Writes;
-using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Ledger.Storing;
 using Marten;
@@ -131,22 +129,8 @@ public sealed class HistorySnapshot(
             var time = await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation);
             var type = row.GetString(2);
             var bytes = await BytesAsync(row, 4, row.GetInt32(3), cancellation);
-            yield return new(number, time, Decode(number, type, bytes));
+            yield return new(number, time, type, bytes, serializer);
         }
-    }
-
-    private IVolumeEvent Decode(long number, string type, ReadOnlyMemory<byte> bytes)
-    {
-        if (type != EventTypes.Writes)
-        {
-            using var json = new MemoryStream(bytes.ToArray());
-            return (IVolumeEvent)serializer.FromJson(EventTypes.Of(type), json);
-        }
-
-        var fault = PackedWrites.TryRead(bytes, out var packed);
-        return packed is null
-            ? throw new CorruptionException($"event {number} of volume {volumeId}", 0, fault.ToString())
-            : new WritesRecorded(packed);
     }
 
     private async Task<ReadOnlyMemory<byte>> BytesAsync(

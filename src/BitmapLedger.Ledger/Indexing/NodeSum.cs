@@ -1,6 +1,7 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Bitmaps.Nodes;
+using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 
@@ -28,10 +29,16 @@ internal sealed class NodeSum : IDisposable
 
     public void Add(long number, IVolumeEvent happened)
     {
-        _fold.Apply(happened, number);
         _lost |= happened is TrackingLost;
-        if (happened is WritesRecorded { Packed: var packed })
-            Add(packed.FirstLsn, packed.LastLsn);
+        if (happened is not WritesRecorded { Packed: var packed })
+        {
+            _fold.Apply(happened, number);
+            return;
+        }
+
+        // All of its writes are in, so that only where they lie matters.
+        _ = PackedScan.TryMark(packed.Bytes.Span, _fold.Changed);
+        Add(packed.FirstLsn, packed.LastLsn);
     }
 
     /// <exception cref="CorruptionException">The child's bits are not what was written.</exception>

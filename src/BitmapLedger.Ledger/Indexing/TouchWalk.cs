@@ -21,7 +21,7 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
     /// <summary>What is still to be walked; the newest on top.</summary>
     private readonly Stack<(TreeNode Node, bool Touches)> _ahead = new();
 
-    /// <summary>Every event that may touch the bytes, newest first; others may be among them. Each is valid until the
+    /// <summary>Every event that touches the bytes, newest first; commands may be among them. Each is valid until the
     /// next.</summary>
     /// <param name="from">Its event is in.</param>
     /// <param name="to">Its event is in.</param>
@@ -51,7 +51,8 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
             while (_ahead.TryPeek(out var before) && before is { Touches: true, Node.Level: 0 } && before.Node.Last == first - 1)
                 first = _ahead.Pop().Node.First;
             await foreach (var row in look.EventsAsync(first - 1, next.Node.Last, newestFirst: true, cancellation))
-                yield return row;
+                if (!row.IsWrites || row.Touches(offset, end))
+                    yield return row;
         }
     }
 

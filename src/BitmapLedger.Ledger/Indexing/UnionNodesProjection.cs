@@ -62,31 +62,31 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             var lacking = place.First;
             while (lacking <= place.Last && !page.ContainsKey(lacking))
                 lacking++;
-            await foreach (var command in look.CommandsAsync(place.First - 1, lacking - 1, cancellation))
-                Apply(command);
+            await foreach (var row in look.CommandsAsync(place.First - 1, lacking - 1, cancellation))
+                Apply(row.Data(), row.Number, row.Time);
             for (var number = lacking; number <= place.Last; number++)
                 if (page[number].Data is ICommandEvent command)
-                    Apply(new(number, page[number].Timestamp, command));
+                    Apply(command, number, page[number].Timestamp);
             shape.Through(place.Last);
 
             using var sum = new NodeSum(place, size, shape.Finest);
             await foreach (var row in look.EventsAsync(place.First - 1, lacking - 1, newestFirst: false, cancellation))
-                sum.Add(row.Number, row.Data);
+                sum.Add(row.Number, row.Data());
             for (var number = lacking; number <= place.Last; number++)
                 sum.Add(number, (IVolumeEvent)page[number].Data);
             return sum.Seal();
 
-            void Apply(EventRow command)
+            void Apply(IVolumeEvent command, long number, DateTimeOffset time)
             {
-                shape.Apply(command);
+                shape.Apply(command, number, time);
                 size = Math.Max(size, shape.Size);
             }
         }
 
         private async Task FollowAsync(long through, CancellationToken cancellation)
         {
-            await foreach (var command in look.CommandsAsync(shape.Event, through, cancellation))
-                shape.Apply(command);
+            await foreach (var row in look.CommandsAsync(shape.Event, through, cancellation))
+                shape.Apply(row.Data(), row.Number, row.Time);
             shape.Through(through);
         }
 

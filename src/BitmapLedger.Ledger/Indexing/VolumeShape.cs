@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Volumes;
 
@@ -19,7 +20,7 @@ internal sealed class VolumeShape
     public Granularity Finest => BitTransfer.Finest(_state);
 
     /// <summary>Takes in a command.</summary>
-    public void Apply(EventRow command) => _state = _state.Apply(command.Data, command.Number, command.Time);
+    public void Apply(IVolumeEvent command, long number, DateTimeOffset time) => _state = _state.Apply(command, number, time);
 
     /// <summary>Every command up to an event is in.</summary>
     public void Through(long number) => Event = number;

@@ -38,11 +38,12 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIn
         var found = new Found(limit ?? LimitDefault);
         await foreach (var e in new TouchWalk(look, offset, end).BackAsync(first.At, last.At, cancellation))
         {
-            if (e.Data is TrackingLost lost && e.Number > first.At.Event)
+            var happened = e.Data();
+            if (happened is TrackingLost lost && e.Number > first.At.Event)
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
-            if (e.Data is WritesRecovered recovered && e.Number > first.At.Event && recovered.Touches(offset, end))
+            if (happened is WritesRecovered recovered && e.Number > first.At.Event && recovered.Touches(offset, end))
                 found.IsExact = false;
-            if (e.Data is WritesRecorded writes
+            if (happened is WritesRecorded writes
                 && !found.Add(Touching(
                     writes.Packed, offset, end, first.At, last.At), e.Number, writes.Packed.Connections, held))
                 break;
