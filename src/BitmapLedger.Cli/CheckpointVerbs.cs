@@ -29,7 +29,7 @@ internal static class CheckpointVerbs
             if (given.Length > 2)
                 return Changes.PrintMany(session, json);
             var only = JsonSerializer.Deserialize(json, ApiJson.Default.CommandsAnswer)!.Volumes[0];
-            return Changes.Print(session, JsonSerializer.Serialize(only, ApiJson.Default.CommandAnswer));
+            return Changes.Print(session, JsonSerializer.Serialize(only, ApiJson.Wire.CommandAnswer));
         });
         return verb;
     }

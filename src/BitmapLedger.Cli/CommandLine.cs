@@ -57,7 +57,7 @@ internal sealed class CommandLine
         if (asJson)
         {
             await error.WriteLineAsync(JsonSerializer.Serialize(
-                new ErrorLine(new(hint.Code, message, hint.Text)), ApiJson.Default.ErrorLine));
+                new ErrorLine(new(hint.Code, message, hint.Text)), ApiJson.Wire.ErrorLine));
             return code;
         }
 

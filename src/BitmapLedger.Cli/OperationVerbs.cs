@@ -47,7 +47,7 @@ internal static class OperationVerbs
                 answers.Add(JsonSerializer.Deserialize(
                     await api.PostAsync("v1/verify", new(name, at), ApiJson.Default.VerifyRequest), ApiJson.Default.VerifyAnswer)!);
         var all = new VerifiedAnswer(answers.TrueForAll(a => a.Equal), answers);
-        session.Print(JsonSerializer.Serialize(all, ApiJson.Default.VerifiedAnswer), () =>
+        session.Print(JsonSerializer.Serialize(all, ApiJson.Wire.VerifiedAnswer), () =>
         {
             foreach (var answer in answers)
                 AnswerText.Verify(session.Out, session.Style, answer);
@@ -145,7 +145,7 @@ internal static class OperationVerbs
         {
             var session = global.Open(parsed, CancellationToken.None);
             session.Print(
-                JsonSerializer.Serialize(new VersionAnswer(ProgramVersion.Text), ApiJson.Default.VersionAnswer),
+                JsonSerializer.Serialize(new VersionAnswer(ProgramVersion.Text), ApiJson.Wire.VersionAnswer),
                 () => session.Out.WriteLine($"bml {ProgramVersion.Text}"));
             return ExitCode.Ok;
         });

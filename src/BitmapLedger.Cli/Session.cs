@@ -24,7 +24,7 @@ internal sealed record Session(DataDirectory Directory, bool Json, bool JsonLine
     public void Print(string json, Action text, params IReadOnlyList<string> lists)
     {
         if (JsonLines)
-            Rendering.JsonLines.Write(Out, json, lists);
+            Contracts.JsonLines.Write(Out, json, lists);
         else if (Json)
             Out.WriteLine(json);
         else

@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using BitmapLedger.Contracts.Answers;
 
@@ -35,4 +37,13 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(ChangeBitmapRequest))]
 [JsonSerializable(typeof(CreateCheckpointRequest))]
 [JsonSerializable(typeof(VerifyRequest))]
-public sealed partial class ApiJson : JsonSerializerContext;
+[JsonSerializable(typeof(ChangeVolumeRequest))]
+[JsonSerializable(typeof(HeatAnswer))]
+public sealed partial class ApiJson : JsonSerializerContext
+{
+    /// <summary>Leaves <c>'</c>, <c>+</c> and letters of every language as they are: no answer is ever part of a page of HTML.</summary>
+    public static JavaScriptEncoder Encoder => JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
+    /// <summary>The serialiser to write with; <see cref="Default"/> reads the same, and escapes what HTML would need.</summary>
+    public static ApiJson Wire => field ??= new(new JsonSerializerOptions(Default!.Options) { Encoder = Encoder });
+}

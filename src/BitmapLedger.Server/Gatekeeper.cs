@@ -52,7 +52,10 @@ internal sealed class Gatekeeper(RequestDelegate next, GatekeeperToken token)
                 ErrorCode.BadArgument, $"a command id of {id.Length} characters is longer than 64");
         var actor = context.Connection.LocalPort == 0 ? Environment.UserName : "token";
         var client = context.Request.Headers.UserAgent.ToString();
-        return new(actor, client.Length == 0 ? "http" : client, id.Length == 0 ? null : id);
+        return new(actor, client.Length == 0 ? "http" : client, id.Length == 0 ? null : id)
+        {
+            ExpectedEvent = EntityTag.Expected(context.Request),
+        };
     }
 
     private bool ShowsToken(HttpRequest request) => CryptographicOperations.FixedTimeEquals(

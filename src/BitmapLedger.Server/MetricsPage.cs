@@ -18,7 +18,8 @@ internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, TimeProv
     private static readonly string[] _perVolume = ["volume"];
 
     public static void Map(WebApplication app) =>
-        app.MapGet("/metrics", (MetricsPage page, HttpContext http) => page.WriteAsync(http));
+        app.MapGet("/metrics", (MetricsPage page, HttpContext http) => page.WriteAsync(http))
+            .WithSummary("Metrics in the text format of Prometheus").Produces<string>(contentType: "text/plain");
 
     private async Task WriteAsync(HttpContext http)
     {

@@ -8,15 +8,20 @@ namespace BitmapLedger.Server;
 /// <summary>Projections, schema and health.</summary>
 internal static class OperationEndpoints
 {
-    public static void MapOperations(this WebApplication app)
+    public static void MapOperations(this IEndpointRouteBuilder app)
     {
-        app.MapGet(
-            "/v1/projections", (ProjectionControl projections, CancellationToken c) => projections.StatusAsync(c));
+        app.MapGet("/v1/projections", async (int? limit, string? after, ProjectionControl projections, CancellationToken c) =>
+        {
+            var (page, next) = Paging.Cut((await projections.StatusAsync(c)).Projections, p => p.Name, limit, after);
+            return new ProjectionsAnswer(page, next);
+        }).Listed("projections").WithSummary("How far each projection is");
         app.MapPost("/v1/projections/{p}/rebuild", (string p, ProjectionControl projections, CancellationToken c) =>
-            projections.RebuildAsync(p, c));
-        app.MapGet("/v1/schema", (LedgerSchema schema, CancellationToken c) => schema.StatusAsync(c));
-        app.MapGet("/health/live", () => Results.Ok());
-        app.MapGet("/health/ready", Ready);
+            projections.RebuildAsync(p, c)).WithSummary("Drops a projection and builds it again while writes go on");
+        app.MapGet("/v1/schema", (LedgerSchema schema, CancellationToken c) => schema.StatusAsync(c))
+            .WithSummary("The schema that is there, and the one that this program needs");
+        app.MapGet("/health/live", () => Results.Ok()).WithSummary("Answers while the server lives");
+        app.MapGet("/health/ready", Ready).WithSummary("Whether clients may connect, and where")
+            .Produces<ReadyAnswer>().Produces<ReadyAnswer>(StatusCodes.Status503ServiceUnavailable);
     }
 
     private static async Task<IResult> Ready(

@@ -33,7 +33,7 @@ internal sealed partial class ProblemWriter(RequestDelegate next, ILogger<Proble
     private static Task WriteAsync(HttpContext context, Problem problem)
     {
         context.Response.StatusCode = problem.Status;
-        return context.Response.WriteAsJsonAsync(problem, ApiJson.Default.Problem, "application/problem+json");
+        return context.Response.WriteAsJsonAsync(problem, ApiJson.Wire.Problem, "application/problem+json");
     }
 
     /// <summary>What routing turns down, it turns down without a word.</summary>
@@ -60,6 +60,10 @@ internal sealed partial class ProblemWriter(RequestDelegate next, ILogger<Proble
 
     private static Problem Describe(Exception failure) => failure switch
     {
+        ExpectationException e => Of(e.Code, e.Message, ExpectationException.Hint) with
+        {
+            Status = StatusCodes.Status412PreconditionFailed,
+        },
         LedgerException e => Of(e.Code, e.Message, e.Hint, e.KeptFrom),
         BitmapLedgerException e => Of(e.Code, e.Message),
         BadHttpRequestException e => BadRequest(e),

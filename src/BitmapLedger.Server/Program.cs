@@ -69,7 +69,7 @@ static WebApplication Build(ServerOptions options)
     });
     builder.Host.UseWolverine(Configure);
     builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes, options.OwnCluster));
-    builder.Services.AddScoped<VolumeEndpoints.Sender>();
+    builder.Services.AddScoped<Sender>();
     builder.Services.AddSingleton<MetricsPage>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
@@ -79,7 +79,10 @@ static WebApplication Build(ServerOptions options)
         o.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
         o.SerializerOptions.PropertyNamingPolicy = ApiJson.Default.Options.PropertyNamingPolicy;
         o.SerializerOptions.DefaultIgnoreCondition = ApiJson.Default.Options.DefaultIgnoreCondition;
+        o.SerializerOptions.Encoder = ApiJson.Encoder;
+        o.SerializerOptions.NumberHandling = ApiJson.Default.Options.NumberHandling;
     });
+    builder.Services.AddOpenApi(ApiDocument.Configure);
     builder.WebHost.ConfigureKestrel(k => ServerFiles.Listen(k, options));
     var app = builder.Build();
     app.UseMiddleware<ProblemWriter>();
@@ -88,9 +91,13 @@ static WebApplication Build(ServerOptions options)
     app.UseMiddleware<PostgresGate>();
     app.UseRouting();
     app.Use(RawPath.UnescapeAsync);
-    app.MapVolumes();
-    app.MapQueries();
-    app.MapOperations();
+    var api = app.MapGroup("").AddEndpointFilter(AnswerLines.WriteAsync);
+    api.MapVolumes();
+    api.MapBitmaps();
+    api.MapQueries();
+    api.MapEvents();
+    api.MapOperations();
+    app.MapOpenApi("/openapi/{documentName}.json");
     MetricsPage.Map(app);
     return app;
 }

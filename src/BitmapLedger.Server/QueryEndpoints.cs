@@ -10,49 +10,66 @@ namespace BitmapLedger.Server;
 /// <summary>Questions to history.</summary>
 internal static class QueryEndpoints
 {
-    public static void MapQueries(this WebApplication app)
+    public static void MapQueries(this IEndpointRouteBuilder app)
     {
-        app.MapGet("/v1/volumes/{v}/changed", (
-            string v, string? from, string? to, long? granularity, string? format, Queries queries, CancellationToken c) =>
-            queries.ChangedAsync(
-                v, from ?? throw new LedgerException(
-                    ErrorCode.BadArgument, "'from' is missing", "write ?from=start, or another point"),
-                to, granularity, format, c));
+        app.MapGet("/v1/volumes/{v}/changed", Changed).Listed("extents", "blocks")
+            .WithSummary("What changed after one point, up to and including another");
         app.MapGet("/v1/volumes/{v}/replay", (
             string v, string? at, string? bitmap, string? format, Queries queries, CancellationToken c) =>
-            queries.ReplayAsync(v, at ?? "now", bitmap, format, c));
-        app.MapGet("/v1/volumes/{v}/history", History);
+            queries.ReplayAsync(v, at ?? "now", bitmap, format, c))
+            .Listed("bitmaps").WithSummary("Bitmaps as they were at a point");
+        app.MapGet("/v1/volumes/{v}/history", History).Produces<HistoryAnswer>().WithSummary("The events of a volume, newest last");
         app.MapGet("/v1/volumes/{v}/blame", (
             string v, long? offset, long? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
             blame.AskAsync(
                 v, offset ?? throw new LedgerException(
                     ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
-                length, from, to, limit, c));
+                length, from, to, limit, c))
+            .Listed("writes").WithSummary("The single writes that touched some bytes, newest first");
+        app.MapGet("/v1/volumes/{v}/heat", (
+            string v, string? from, string? to, string? by, int? columns, int? rows, Heat heat, CancellationToken c) =>
+            heat.AskAsync(v, from, to, by, columns, rows, c))
+            .WithSummary("How often each part of a volume was written, and when");
         app.MapPost("/v1/verify", async (HttpContext http, Verifier verifier, CancellationToken c) =>
         {
             var body = await Body.ReadAsync(http, ApiJson.Default.VerifyRequest);
             return await verifier.VerifyAsync(
                 body.Volume ?? throw new LedgerException(ErrorCode.BadArgument, "'volume' is missing"), body.At, c);
-        });
-        app.MapGet("/v1/check", (Verifier verifier, CancellationToken c) => verifier.CheckAsync(c));
+        }).Takes<VerifyRequest>().Listed("bitmaps").WithSummary("Compares live, projected and replayed bits by digest");
+        app.MapGet("/v1/check", (Verifier verifier, CancellationToken c) => verifier.CheckAsync(c))
+            .Listed("volumes").WithSummary("Reads everything: journals, streams, checksums");
+    }
+
+    private static async Task<ChangedAnswer> Changed(
+        string v, string? from, string? to, long? granularity, long? offset, long? length, string? format, Queries queries,
+        CancellationToken c)
+    {
+        if (from is null)
+            throw new LedgerException(ErrorCode.BadArgument, "'from' is missing", "write ?from=start, or another point");
+        if (offset is null && length is null)
+            return await queries.ChangedAsync(v, from, to, granularity, format, c);
+        return new ChangedWindow(offset, length).Of(await queries.ChangedAsync(v, from, to, granularity, "extents", c), format);
     }
 
     private static async Task History(
-        string v, string? from, string? to, string[]? type, long? offset, long? length, bool? follow, HttpContext http, Queries queries,
+        string v, string? from, string? to, string[]? type, long? offset, long? length, int? limit, long? after, bool? follow,
+        HttpContext http, Queries queries,
         IHostApplicationLifetime lifetime, CancellationToken aborted)
     {
         // Whoever follows must not hold up the end of the server.
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(aborted, lifetime.ApplicationStopping);
         var c = ending.Token;
-        var filter = new HistoryFilter(from, to, type ?? [], offset, length);
+        if (follow is true && limit is not null)
+            throw new LedgerException(ErrorCode.BadArgument, "follow has no end, and limit names one", "leave one of them out");
+        var filter = new HistoryFilter(from, to, type ?? [], offset, length) { Limit = limit, After = after };
         var answer = await queries.HistoryAsync(v, filter, c);
-        if (follow is not true && !http.Request.Headers.Accept.ToString().Contains("application/x-ndjson", StringComparison.Ordinal))
+        if (follow is not true && !AnswerLines.Wanted(http.Request))
         {
-            await http.Response.WriteAsJsonAsync(answer.Answer, ApiJson.Default.HistoryAnswer, cancellationToken: c);
+            await http.Response.WriteAsJsonAsync(answer.Answer, ApiJson.Wire.HistoryAnswer, cancellationToken: c);
             return;
         }
 
-        http.Response.ContentType = "application/x-ndjson";
+        http.Response.ContentType = JsonLines.ContentType;
         var count = 0;
         foreach (var e in answer.Answer.Events)
             await LineAsync(e);
@@ -66,12 +83,14 @@ internal static class QueryEndpoints
             }
         }
 
-        await http.Response.WriteAsync($$"""{"type":"end","complete":true,"events":{{count}}}""" + "\n", c);
+        var next = answer.Answer.Next;
+        var cut = next is null ? "true" : $"false,\"next\":{next}";
+        await http.Response.WriteAsync($$"""{"type":"end","complete":{{cut}},"events":{{count}}}""" + "\n", c);
 
         Task LineAsync(HistoryEvent e)
         {
             count++;
-            return http.Response.WriteAsync(JsonSerializer.Serialize(e, ApiJson.Default.HistoryEvent) + "\n", c);
+            return http.Response.WriteAsync(JsonSerializer.Serialize(e, ApiJson.Wire.HistoryEvent) + "\n", c);
         }
     }
 }

@@ -29,7 +29,7 @@ internal static class SchemaVerb
                 var status = options.Verb == "apply"
                     ? await schema.ApplyAsync(CancellationToken.None)
                     : await schema.StatusAsync(CancellationToken.None);
-                await results.WriteLineAsync(JsonSerializer.Serialize(status, ApiJson.Default.SchemaAnswer));
+                await results.WriteLineAsync(JsonSerializer.Serialize(status, ApiJson.Wire.SchemaAnswer));
                 return status.Current ? ExitCode.Ok : ExitCode.No;
         }
     }

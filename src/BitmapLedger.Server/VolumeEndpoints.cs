@@ -7,69 +7,74 @@ using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Repairing;
 using BitmapLedger.Ledger.Storing;
-using Wolverine;
 
 namespace BitmapLedger.Server;
 
-/// <summary>Volumes, bitmaps and checkpoints.</summary>
+/// <summary>Volumes and checkpoints.</summary>
 internal static class VolumeEndpoints
 {
-    public static void MapVolumes(this WebApplication app)
+    public static void MapVolumes(this IEndpointRouteBuilder app)
     {
-        app.MapGet("/v1/volumes", async (VolumeStreams streams, IAgent agent, CancellationToken c) =>
-            new VolumesAnswer(await VolumeView.ManyAsync(await streams.AllAsync(c), agent, c)));
+        app.MapGet("/v1/volumes", async (int? limit, string? after, VolumeStreams streams, IAgent agent, CancellationToken c) =>
+        {
+            var (page, next) = Paging.Cut(await streams.AllAsync(c), v => v.Name, limit, after);
+            return new VolumesAnswer(await VolumeView.ManyAsync(page, agent, c), next);
+        }).Listed("volumes").WithSummary("All volumes, by name");
         app.MapPost("/v1/volumes", async (HttpContext http, Volumes volumes, CancellationToken c) =>
-            await volumes.CreateAsync(await Body.ReadAsync(http, ApiJson.Default.CreateVolumeRequest), Gatekeeper.Origin(http), c));
-        app.MapGet("/v1/volumes/{v}", async (string v, VolumeStreams streams, IAgent agent, CancellationToken c) =>
-            (await VolumeView.ManyAsync([await streams.FindAsync(v, c)], agent, c))[0]);
-        app.MapDelete("/v1/volumes/{v}", (
+            Tagged(http, await volumes.CreateAsync(
+                await Body.ReadAsync(http, ApiJson.Default.CreateVolumeRequest), Gatekeeper.Origin(http), c)))
+            .Takes<CreateVolumeRequest>().WithSummary("Takes a volume under watch, on a new sparse file or on what is there");
+        app.MapGet("/v1/volumes/{v}", async (string v, HttpContext http, VolumeStreams streams, IAgent agent, CancellationToken c) =>
+        {
+            var state = await streams.FindAsync(v, c);
+            EntityTag.Show(http, state.Event);
+            return (await VolumeView.ManyAsync([state], agent, c))[0];
+        }).WithSummary("A volume");
+        app.MapPatch("/v1/volumes/{v}", ChangeAsync).Takes<ChangeVolumeRequest>().WithSummary("Changes the size of a volume");
+        app.MapDelete("/v1/volumes/{v}", async (
             string v, HttpContext http, Volumes volumes, CancellationToken c) =>
-            volumes.RemoveAsync(v, Gatekeeper.Origin(http), c));
+            Tagged(http, await volumes.RemoveAsync(v, Gatekeeper.Origin(http), c)))
+            .WithSummary("Takes a volume out of watch; its data and its history stay");
 
         app.MapPost("/v1/volumes/{v}/repair", (string v, HttpContext http, Repairer repairer, CancellationToken c) =>
-            repairer.RepairAsync(v, Gatekeeper.Origin(http), c));
+            repairer.RepairAsync(v, Gatekeeper.Origin(http), c))
+            .WithSummary("Goes on behind a damaged stretch of a volume's journal; the stretch counts as all written");
 
-        app.MapGet("/v1/volumes/{v}/bitmaps", async (string v, Queries queries, CancellationToken c) =>
-            new BitmapsAnswer((await queries.ReplayAsync(v, "now", bitmap: null, format: null, c)).Bitmaps));
-        app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, Queries queries, CancellationToken c) =>
-            (await queries.ReplayAsync(v, "now", b, format: null, c)).Bitmaps[0]);
-        app.MapPost("/v1/volumes/{v}/bitmaps", async (string v, HttpContext http, Sender send) =>
+        app.MapGet("/v1/volumes/{v}/checkpoints", async (
+            string v, int? limit, string? after, HttpContext http, VolumeStreams streams, CancellationToken c) =>
         {
-            var body = await Body.ReadAsync(http, ApiJson.Default.AddBitmapRequest);
-            return await send.One(v, new VolumeCommand.AddBitmap(body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http);
-        });
-        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, Sender send) =>
-            await send.One(v, (await Body.ReadAsync(http, ApiJson.Default.ChangeBitmapRequest)).Recording switch
-            {
-                true => new VolumeCommand.EnableBitmap(b),
-                false => new VolumeCommand.DisableBitmap(b),
-                null => throw new LedgerException(ErrorCode.BadArgument, "'recording' is missing", """write {"recording": true} or false"""),
-            }, http));
-        app.MapPost("/v1/volumes/{v}/bitmaps/{b}/clear", (string v, string b, HttpContext http, Sender send) =>
-            send.One(v, new VolumeCommand.ClearBitmap(b), http));
-        app.MapDelete("/v1/volumes/{v}/bitmaps/{b}", (string v, string b, HttpContext http, Sender send) =>
-            send.One(v, new VolumeCommand.RemoveBitmap(b), http));
-
-        app.MapGet("/v1/volumes/{v}/checkpoints", async (string v, VolumeStreams streams, CancellationToken c) =>
-            new CheckpointsAnswer(Queries.Show((await streams.FindAsync(v, c)).Checkpoints)));
+            var state = await streams.FindAsync(v, c);
+            EntityTag.Show(http, state.Event);
+            var (page, next) = Paging.Cut(Queries.Show(state.Checkpoints), k => k.Name, limit, after);
+            return new CheckpointsAnswer(page, next);
+        }).Listed("checkpoints").WithSummary("The checkpoints of a volume, oldest first");
         app.MapPost("/v1/checkpoints", async (HttpContext http, Sender send) =>
         {
             var body = await Body.ReadAsync(http, ApiJson.Default.CreateCheckpointRequest);
+            if (body.Volumes is { Count: > 1 } && EntityTag.Expected(http.Request) is not null)
+                throw new LedgerException(
+                    ErrorCode.BadArgument, "If-Match names an event of one volume, and there are several", "leave it out");
             return new CommandsAnswer(await send.Many(
                 body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http));
-        });
+        }).Takes<CreateCheckpointRequest>().WithSummary("Names this instant in one or several volumes at once");
         app.MapDelete("/v1/volumes/{v}/checkpoints/{k}", (string v, string k, HttpContext http, Sender send) =>
-            send.One(v, new VolumeCommand.DeleteCheckpoint(k), http));
+            send.One(v, new VolumeCommand.DeleteCheckpoint(k), http))
+            .WithSummary("Forgets the name; no change since an older checkpoint is lost");
     }
 
-    /// <summary>Sends the commands of one request.</summary>
-    internal sealed class Sender(IMessageBus bus, Commands commands)
+    private static CommandAnswer Tagged(HttpContext http, CommandAnswer answer)
     {
-        public async Task<CommandAnswer> One(string volume, VolumeCommand command, HttpContext http) =>
-            (await Many([volume], command, http))[0];
+        EntityTag.Show(http, answer.Event);
+        return answer;
+    }
 
-        public Task<IReadOnlyList<CommandAnswer>> Many(
-            IReadOnlyList<string> volumes, VolumeCommand command, HttpContext http) =>
-            commands.CarryOutAsync(bus, volumes, command, Gatekeeper.Origin(http), http.RequestAborted);
+    /// <summary>What a volume was created with is part of its promises; only its size may change.</summary>
+    private static async Task<CommandAnswer> ChangeAsync(string v, HttpContext http, VolumeStreams streams, CancellationToken c)
+    {
+        var body = await Body.ReadAsync(http, ApiJson.Default.ChangeVolumeRequest);
+        if (body.Size is null)
+            throw new LedgerException(ErrorCode.BadArgument, "'size' is missing", """write {"size": BYTES}""");
+        _ = await streams.FindAsync(v, c);
+        throw new LedgerException(ErrorCode.Unsupported, $"Volume '{v}' cannot be resized yet");
     }
 }

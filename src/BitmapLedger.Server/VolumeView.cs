@@ -41,7 +41,7 @@ internal static class VolumeView
             status?.Rotations.LongestMicroseconds ?? 0,
             [.. state.Bitmaps.Select(b => new BitmapSummary(
                 b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
-            Queries.Show(state.Checkpoints));
+            Queries.Show(state.Checkpoints), state.Event);
     }
 
     private static string StateOf(VolumeState state, VolumeStatus? status, Welcome? welcome) =>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using BitmapLedger.Cli.Rendering;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 
 namespace BitmapLedger.Cli.Tests;

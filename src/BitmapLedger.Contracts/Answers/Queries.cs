@@ -68,15 +68,18 @@ public readonly record struct LsnSpan(long First, long Last);
 /// <param name="CommandId">By which command.</param>
 /// <param name="Transaction">In which transaction.</param>
 /// <param name="Data">The event itself.</param>
+/// <param name="Volume">Name of its volume, where events of several volumes may stand together.</param>
+/// <param name="Sequence">Its number among the events of all volumes, where those may stand together.</param>
 public sealed record HistoryEvent(
     long Event, string Type, string Time, LsnSpan Lsn, long? Writes, long? Bytes, string? Actor, string? Client,
-    string? CommandId, string? Transaction, JsonElement Data);
+    string? CommandId, string? Transaction, JsonElement Data, string? Volume = null, long? Sequence = null);
 
 /// <summary>Events of a volume.</summary>
 /// <param name="Events">Newest last.</param>
 /// <param name="Exact">False when writes may have happened in it that no event names; else null, and not
 /// shown.</param>
-public sealed record HistoryAnswer(IReadOnlyList<HistoryEvent> Events, bool? Exact);
+/// <param name="Next">When there are more: the number to send as <c>after</c> for them.</param>
+public sealed record HistoryAnswer(IReadOnlyList<HistoryEvent> Events, bool? Exact, long? Next = null);
 
 /// <summary>A single write that touched the bytes asked about.</summary>
 /// <param name="Lsn">Its LSN.</param>
@@ -143,4 +146,22 @@ public sealed record ProjectionAnswer(string Name, string Lifecycle, long Sequen
 
 /// <summary>All projections.</summary>
 /// <param name="Projections">Each of them.</param>
-public sealed record ProjectionsAnswer(IReadOnlyList<ProjectionAnswer> Projections);
+/// <param name="Next">When there are more: the name to send as <c>after</c> for them.</param>
+public sealed record ProjectionsAnswer(IReadOnlyList<ProjectionAnswer> Projections, string? Next = null);
+
+/// <summary>How often each part of a volume was written, and when.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="From">Beginning of the range.</param>
+/// <param name="To">Its end.</param>
+/// <param name="By"><c>time</c>: a row is a stretch of time, a column a stretch of the volume; <c>blocks</c>: a cell is a
+/// stretch of the volume, row by row.</param>
+/// <param name="Size">Bytes that the cells cover.</param>
+/// <param name="Columns">Cells of a row.</param>
+/// <param name="Rows">Rows.</param>
+/// <param name="Exact">False when there may have been other writes.</param>
+/// <param name="Gaps">Where writes may have gone unrecorded.</param>
+/// <param name="Writes">Writes in the range.</param>
+/// <param name="Cells">Writes that touched each cell; the earliest row first.</param>
+public sealed record HeatAnswer(
+    string Volume, PositionAnswer From, PositionAnswer To, string By, long Size, int Columns, int Rows, bool Exact,
+    IReadOnlyList<GapAnswer> Gaps, long Writes, IReadOnlyList<IReadOnlyList<long>> Cells);

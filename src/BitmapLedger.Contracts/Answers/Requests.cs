@@ -11,6 +11,10 @@ namespace BitmapLedger.Contracts.Answers;
 public sealed record CreateVolumeRequest(
     string? Name, long? Size, string? File, string? Backend, bool ReadOnly, string? Durability, string? WhenFull);
 
+/// <summary>Body of <c>PATCH /v1/volumes/{v}</c>: what of a volume is to change.</summary>
+/// <param name="Size">Size in bytes; a raw file is made longer or shorter, a device is looked at again.</param>
+public sealed record ChangeVolumeRequest(long? Size);
+
 /// <summary>Body of <c>POST …/bitmaps</c>.</summary>
 /// <param name="Name">Name of the bitmap.</param>
 /// <param name="Granularity">Bytes a bit; null for 64 KiB.</param>

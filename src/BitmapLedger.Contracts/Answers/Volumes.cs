@@ -35,22 +35,26 @@ public sealed record CheckpointAnswer(string Name, string? Parent, PositionAnswe
 /// <param name="LongestRotationMicroseconds">Longest time that a command held up writers.</param>
 /// <param name="Bitmaps">Newest first.</param>
 /// <param name="Checkpoints">Oldest first.</param>
+/// <param name="Event">Number of its last event.</param>
 public sealed record VolumeAnswer(
     string Name, long Size, string Backend, string? Export, string State, string Durability, string WhenFull, bool ReadOnly,
     VolumeLsn Lsn, long UnshippedBytes, long LongestRotationMicroseconds, IReadOnlyList<BitmapSummary> Bitmaps,
-    IReadOnlyList<CheckpointAnswer> Checkpoints);
+    IReadOnlyList<CheckpointAnswer> Checkpoints, long Event);
 
 /// <summary>Volumes.</summary>
 /// <param name="Volumes">By name.</param>
-public sealed record VolumesAnswer(IReadOnlyList<VolumeAnswer> Volumes);
+/// <param name="Next">When there are more: the name to send as <c>after</c> for them.</param>
+public sealed record VolumesAnswer(IReadOnlyList<VolumeAnswer> Volumes, string? Next = null);
 
 /// <summary>Bitmaps.</summary>
 /// <param name="Bitmaps">Newest first.</param>
-public sealed record BitmapsAnswer(IReadOnlyList<BitmapAnswer> Bitmaps);
+/// <param name="Next">When there are more: the name to send as <c>after</c> for them.</param>
+public sealed record BitmapsAnswer(IReadOnlyList<BitmapAnswer> Bitmaps, string? Next = null);
 
 /// <summary>Checkpoints.</summary>
 /// <param name="Checkpoints">Oldest first.</param>
-public sealed record CheckpointsAnswer(IReadOnlyList<CheckpointAnswer> Checkpoints);
+/// <param name="Next">When there are more: the name to send as <c>after</c> for them.</param>
+public sealed record CheckpointsAnswer(IReadOnlyList<CheckpointAnswer> Checkpoints, string? Next = null);
 
 /// <summary>What a command did.</summary>
 /// <param name="Volume">Name of the volume.</param>

@@ -29,6 +29,8 @@ public static class CarryOutHandler
         foreach (var volumeId in message.VolumeIds)
         {
             var state = await LoadAsync(message, volumeId, streams, cancellation);
+            if (message.Commands(volumeId))
+                await streams.RequireAsync(state, message.Origin, cancellation);
             places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue));
         }
 

@@ -48,8 +48,9 @@ public sealed class Volumes(
             using var _ = await lanes.TakeAsync([_namesLane, id], cancellation);
             if (origin.CommandId is { } commandId && await streams.RecordAsync(commandId, cancellation) is { } earlier)
                 return earlier.Repeat(fingerprint);
-            if (await streams.LoadAsync(id, cancellation) is not { Removed: false })
+            if (await streams.LoadAsync(id, cancellation) is not { Removed: false } state)
                 throw new LedgerException(ErrorCode.NotFound, $"Volume '{name}' not found");
+            await streams.RequireAsync(state, origin, cancellation);
             return await CloseAsync(id, fingerprint, origin, cancellation);
         }, cancellation))[0];
     }
@@ -73,6 +74,7 @@ public sealed class Volumes(
             throw new LedgerException(
                 ErrorCode.Exists, $"Volume '{name}' already exists", "take another name, or remove it first");
 
+        await streams.RequireAsync(new() { Name = name }, origin, cancellation);
         var plan = VolumePlan.Of(request, settings);
         var made = plan.MakeFile();
         var created = plan.Event(name);

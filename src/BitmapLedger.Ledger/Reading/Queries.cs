@@ -18,7 +18,14 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="Types">Names of events; empty for all.</param>
 /// <param name="Offset">First byte that writes must touch; null for all.</param>
 /// <param name="Length">Bytes from there on; null for the rest of the volume.</param>
-public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length);
+public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length)
+{
+    /// <summary>Most events of an answer; null for all.</summary>
+    public int? Limit { get; init; }
+
+    /// <summary>Only events behind this number; null for all.</summary>
+    public long? After { get; init; }
+}
 
 /// <summary>Events of a volume, and how far they go.</summary>
 /// <param name="VolumeId">The volume.</param>
@@ -89,8 +96,10 @@ public sealed class Queries(
             : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation)).To);
         List<HistoryEvent> events = [];
         var exact = true;
-        await foreach (var e in reader.ReadAsync(state.Id, from, to.At.Event, cancellation))
+        await foreach (var e in reader.ReadAsync(state.Id, Math.Max(from, filter.After ?? 0), to.At.Event, cancellation))
         {
+            if (events.Count == filter.Limit && Passes(e, filter))
+                return new(state.Id, e.Version - 1, new(events, exact ? null : false, events[^1].Event));
             exact &= e.Data is not (TrackingLost or WritesRecovered) || !Touches(e, filter);
             if (Passes(e, filter))
                 events.Add(EventView.Show(e));
@@ -148,6 +157,8 @@ public sealed class Queries(
             throw new LedgerException(ErrorCode.BadArgument, $"{filter.Offset} is no offset", "take 0 or more");
         if (filter.Length is <= 0)
             throw new LedgerException(ErrorCode.BadArgument, $"{filter.Length} is no length", "take 1 or more");
+        if (filter.Limit is < 1)
+            throw new LedgerException(ErrorCode.BadArgument, $"{filter.Limit} is no limit", "take 1 or more");
         if (filter.Types.FirstOrDefault(t => !_types.Contains(t)) is { } unknown)
             throw new LedgerException(
                 ErrorCode.BadArgument, $"'{unknown}' is no type of event", $"there are {string.Join(", ", _types.Order(StringComparer.Ordinal))}");

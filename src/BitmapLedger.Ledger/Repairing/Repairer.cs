@@ -31,6 +31,7 @@ public sealed class Repairer(
         using var _ = await lanes.TakeAsync([id], cancellation);
         // Somebody else may have been in the lane before.
         var state = await streams.FindAsync(name, cancellation);
+        await streams.RequireAsync(state, origin, cancellation);
         var welcome = await agent.StatusAsync(cancellation);
         var open = welcome.Volumes.Any(v => v.Id == id);
         if (open && Damage(id).Count == 0)

@@ -62,6 +62,8 @@ public static class LedgerRegistration
         services.AddSingleton<ChangeReader>();
         services.AddSingleton<Queries>();
         services.AddSingleton<Blame>();
+        services.AddSingleton<Heat>();
+        services.AddSingleton<EventFeed>();
         services.AddSingleton<Verifier>();
         services.AddSingleton<Repairer>();
         services.AddSingleton<ProjectionControl>();

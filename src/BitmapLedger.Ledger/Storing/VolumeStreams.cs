@@ -10,7 +10,12 @@ namespace BitmapLedger.Ledger.Storing;
 /// <param name="Actor">Who.</param>
 /// <param name="Client">With what program.</param>
 /// <param name="CommandId">Id of the command, or null.</param>
-public sealed record CommandOrigin(string Actor, string Client, string? CommandId);
+public sealed record CommandOrigin(string Actor, string Client, string? CommandId)
+{
+    /// <summary>The event that the command was thought out at: nothing but writes may have been appended since. Null for
+    /// whatever is there.</summary>
+    public long? ExpectedEvent { get; init; }
+}
 
 /// <summary>An event and when it happened.</summary>
 /// <param name="Data">The event.</param>
@@ -30,6 +35,8 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 {
     /// <summary>A connection that is cut is no outage; one that is cut this often is.</summary>
     private const int AttemptsMax = 5;
+
+    private const string WritesRecordedName = "writes_recorded";
 
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
@@ -111,6 +118,27 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     {
         await using var session = store.QuerySession();
         return await session.LoadAsync<CommandRecord>(commandId, cancellation);
+    }
+
+    /// <summary>Holds a command to the event that it was thought out at; asked inside the volume's lane.</summary>
+    /// <param name="state">The volume now.</param>
+    /// <param name="origin">Who commands, and at which event.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <exception cref="ExpectationException">Something other than writes was appended since, or there is no such
+    /// event.</exception>
+    public async Task RequireAsync(VolumeState state, CommandOrigin origin, CancellationToken cancellation)
+    {
+        // That it is gone says more than at which event it went.
+        if (state.Removed || origin.ExpectedEvent is not { } expected)
+            return;
+        if (expected < 1 || expected > state.Event)
+            throw new ExpectationException(state.Name, expected, state.Event);
+        await using var session = store.QuerySession();
+        var moved = expected < state.Event && await session.Events.QueryAllRawEvents()
+            .Where(e => e.StreamId == state.Id && e.Version > expected && e.EventTypeName != WritesRecordedName)
+            .AnyAsync(cancellation);
+        if (moved)
+            throw new ExpectationException(state.Name, expected, state.Event);
     }
 
     /// <summary>

@@ -1,14 +1,18 @@
 using System.Text;
 using System.Text.Json;
 
-namespace BitmapLedger.Cli.Rendering;
+namespace BitmapLedger.Contracts;
 
 /// <summary>
 /// A document as a stream: an object a line for each element of its list, and a last line <c>{"type":"end",…}</c> with
-/// everything else of the document, without which a reader knows that the stream was cut.
+/// everything else of the document, without which a reader knows that the stream was cut. <c>complete</c> is false when the
+/// document says so, or names a <c>next</c> page.
 /// </summary>
-internal static class JsonLines
+public static class JsonLines
 {
+    /// <summary>Content type of such a stream.</summary>
+    public const string ContentType = "application/x-ndjson";
+
     /// <summary>Writes the lines.</summary>
     /// <param name="output">Where to.</param>
     /// <param name="json">The document, an object.</param>
@@ -33,11 +37,13 @@ internal static class JsonLines
     private static string End(JsonElement root, Func<string, bool> belongs)
     {
         using var bytes = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(bytes))
+        using (var writer = new Utf8JsonWriter(bytes, new() { Encoder = ApiJson.Encoder }))
         {
             writer.WriteStartObject();
             writer.WriteString("type", "end");
-            writer.WriteBoolean("complete", !root.TryGetProperty("complete", out var complete) || complete.GetBoolean());
+            writer.WriteBoolean("complete", root.TryGetProperty("complete", out var complete)
+                ? complete.GetBoolean()
+                : !root.TryGetProperty("next", out _));
             foreach (var property in root.EnumerateObject().Where(p => p.Name is not ("complete" or "type") && belongs(p.Name)))
                 property.WriteTo(writer);
             writer.WriteEndObject();

@@ -1,0 +1,45 @@
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger;
+using BitmapLedger.Ledger.Reading;
+
+namespace BitmapLedger.Server;
+
+/// <summary>Bitmaps of a volume.</summary>
+internal static class BitmapEndpoints
+{
+    public static void MapBitmaps(this IEndpointRouteBuilder app)
+    {
+        app.MapGet("/v1/volumes/{v}/bitmaps", async (
+            string v, int? limit, string? after, HttpContext http, Queries queries, CancellationToken c) =>
+        {
+            var replay = await queries.ReplayAsync(v, "now", bitmap: null, format: null, c);
+            EntityTag.Show(http, replay.At.Event);
+            var (page, next) = Paging.Cut(replay.Bitmaps, b => b.Name, limit, after);
+            return new BitmapsAnswer(page, next);
+        }).Listed("bitmaps").WithSummary("The bitmaps of a volume, newest first");
+        app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, Queries queries, CancellationToken c) =>
+        {
+            var replay = await queries.ReplayAsync(v, "now", b, format: null, c);
+            EntityTag.Show(http, replay.At.Event);
+            return replay.Bitmaps[0];
+        }).WithSummary("A bitmap, with its digest and its extents");
+        app.MapPost("/v1/volumes/{v}/bitmaps", async (string v, HttpContext http, Sender send) =>
+        {
+            var body = await Body.ReadAsync(http, ApiJson.Default.AddBitmapRequest);
+            return await send.One(v, new VolumeCommand.AddBitmap(body.Name ?? "", body.Granularity, body.Disabled, !body.Transient), http);
+        }).Takes<AddBitmapRequest>().WithSummary("Adds an empty bitmap");
+        app.MapPatch("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, Sender send) =>
+            await send.One(v, (await Body.ReadAsync(http, ApiJson.Default.ChangeBitmapRequest)).Recording switch
+            {
+                true => new VolumeCommand.EnableBitmap(b),
+                false => new VolumeCommand.DisableBitmap(b),
+                null => throw new LedgerException(ErrorCode.BadArgument, "'recording' is missing", """write {"recording": true} or false"""),
+            }, http)).Takes<ChangeBitmapRequest>().WithSummary("Lets a bitmap record, or stops it");
+        app.MapPost("/v1/volumes/{v}/bitmaps/{b}/clear", (string v, string b, HttpContext http, Sender send) =>
+            send.One(v, new VolumeCommand.ClearBitmap(b), http)).WithSummary("Empties a bitmap");
+        app.MapDelete("/v1/volumes/{v}/bitmaps/{b}", (string v, string b, HttpContext http, Sender send) =>
+            send.One(v, new VolumeCommand.RemoveBitmap(b), http)).WithSummary("Removes a bitmap");
+    }
+}

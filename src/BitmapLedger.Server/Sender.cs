@@ -1,0 +1,21 @@
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.CarryingOut;
+using Wolverine;
+
+namespace BitmapLedger.Server;
+
+/// <summary>Sends the commands of one request; the answer's tag is the event that was appended.</summary>
+internal sealed class Sender(IMessageBus bus, Commands commands)
+{
+    public async Task<CommandAnswer> One(string volume, VolumeCommand command, HttpContext http)
+    {
+        var answer = (await Many([volume], command, http))[0];
+        EntityTag.Show(http, answer.Event);
+        return answer;
+    }
+
+    public Task<IReadOnlyList<CommandAnswer>> Many(
+        IReadOnlyList<string> volumes, VolumeCommand command, HttpContext http) =>
+        commands.CarryOutAsync(bus, volumes, command, Gatekeeper.Origin(http), http.RequestAborted);
+}
