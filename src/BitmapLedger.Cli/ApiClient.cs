@@ -61,6 +61,9 @@ internal sealed class ApiClient : IDisposable
 
     public Task<string> PostAsync(string path) => SendAsync(HttpMethod.Post, path, body: null);
 
+    public Task<string> PutAsync<T>(string path, T body, JsonTypeInfo<T> type) =>
+        SendAsync(HttpMethod.Put, path, JsonSerializer.Serialize(body, type));
+
     public Task<string> PatchAsync<T>(string path, T body, JsonTypeInfo<T> type) =>
         SendAsync(HttpMethod.Patch, path, JsonSerializer.Serialize(body, type));
 

@@ -17,6 +17,7 @@ internal static class BitmapVerbs
         bitmap.Subcommands.Add(One(global, "clear", "Empties a bitmap", (api, path) => api.PostAsync(path + "/clear")));
         bitmap.Subcommands.Add(One(global, "enable", "Lets a bitmap record", (api, path) => Record(api, path, true)));
         bitmap.Subcommands.Add(One(global, "disable", "Stops a bitmap from recording", (api, path) => Record(api, path, false)));
+        bitmap.Subcommands.Add(Merge(global));
         bitmap.Subcommands.Add(List(global));
         bitmap.Subcommands.Add(Show(global));
         return bitmap;
@@ -55,6 +56,31 @@ internal static class BitmapVerbs
         });
         return verb;
     }
+
+    private static Command Merge(GlobalOptions global)
+    {
+        var volume = Arguments.Volume();
+        var target = new Argument<string>("TARGET") { Description = "The bitmap that gets the bits" };
+        var sources = new Argument<string[]>("SOURCE")
+        {
+            Description = "Bitmaps of the volume, or VOLUME:NAME of another",
+            Arity = new(1, 1000),
+        };
+        var verb = new Command("merge", "Adds the bits of some bitmaps to another, all at one instant") { volume, target, sources };
+        global.Handle(verb, async (parsed, session, api) =>
+        {
+            var body = new MergeRequest([.. parsed.GetValue(sources)!.Select(Source)]);
+            return Changes.Print(session, await api.PostAsync(
+                Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps", parsed.GetValue(target)!, "merge"), body,
+                ApiJson.Default.MergeRequest));
+        });
+        return verb;
+    }
+
+    /// <summary>No volume's name holds a colon, so the first one ends it.</summary>
+    internal static MergeSourceRequest Source(string text) => text.Split(':', 2) is [var volume, var name]
+        ? new(name, volume)
+        : new(text, Volume: null);
 
     private static Command List(GlobalOptions global)
     {

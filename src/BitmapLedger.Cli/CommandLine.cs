@@ -34,6 +34,8 @@ internal sealed class CommandLine
         Root.Subcommands.Add(DemoVerb.Build());
         Root.Subcommands.Add(VolumeVerbs.Build(_global));
         Root.Subcommands.Add(BitmapVerbs.Build(_global));
+        Root.Subcommands.Add(SliceVerbs.BuildRetention(_global));
+        Root.Subcommands.Add(SliceVerbs.BuildSlice(_global));
         Root.Subcommands.Add(CheckpointVerbs.Build(_global));
         foreach (var verb in QueryVerbs.Build(_global).Concat(OperationVerbs.Build(_global)))
             Root.Subcommands.Add(verb);

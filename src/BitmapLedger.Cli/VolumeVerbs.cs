@@ -15,6 +15,7 @@ internal static class VolumeVerbs
         volume.Subcommands.Add(Add(global));
         volume.Subcommands.Add(List(global));
         volume.Subcommands.Add(Show(global));
+        volume.Subcommands.Add(Resize(global));
         volume.Subcommands.Add(Remove(global));
         return volume;
     }
@@ -85,6 +86,20 @@ internal static class VolumeVerbs
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(name)!));
             session.Print(json, () => AnswerText.Volume(session.Out, JsonSerializer.Deserialize(json, ApiJson.Default.VolumeAnswer)!));
             return ExitCode.Ok;
+        });
+        return verb;
+    }
+
+    private static Command Resize(GlobalOptions global)
+    {
+        var name = Arguments.Name();
+        var size = new Option<string>("--size") { Description = "Size, e.g. 20G, a multiple of 512 bytes", Required = true };
+        var verb = new Command("resize", "Lets a volume grow or shrink; bitmaps follow as QEMU's do") { name, size };
+        global.Handle(verb, async (parsed, session, api) =>
+        {
+            return Changes.Print(session, await api.PatchAsync(
+                Arguments.Path("volumes", parsed.GetValue(name)!), new(Arguments.Size(parsed.GetValue(size))),
+                ApiJson.Default.ChangeVolumeRequest));
         });
         return verb;
     }

@@ -38,6 +38,11 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(CreateCheckpointRequest))]
 [JsonSerializable(typeof(VerifyRequest))]
 [JsonSerializable(typeof(ChangeVolumeRequest))]
+[JsonSerializable(typeof(MergeRequest))]
+[JsonSerializable(typeof(RetentionRequest))]
+[JsonSerializable(typeof(BankSliceRequest))]
+[JsonSerializable(typeof(BankAnswer))]
+[JsonSerializable(typeof(SlicesAnswer))]
 [JsonSerializable(typeof(HeatAnswer))]
 public sealed partial class ApiJson : JsonSerializerContext
 {

@@ -39,6 +39,10 @@ internal static class BitmapEndpoints
             }, http)).Takes<ChangeBitmapRequest>().WithSummary("Lets a bitmap record, or stops it");
         app.MapPost("/v1/volumes/{v}/bitmaps/{b}/clear", (string v, string b, HttpContext http, Sender send) =>
             send.One(v, new VolumeCommand.ClearBitmap(b), http)).WithSummary("Empties a bitmap");
+        app.MapPost("/v1/volumes/{v}/bitmaps/{b}/merge", async (string v, string b, HttpContext http, Sender send) =>
+            await send.Merge(v, b, (await Body.ReadAsync(http, ApiJson.Default.MergeRequest)).Sources
+                ?? throw new LedgerException(ErrorCode.BadArgument, "'sources' is missing", """write {"sources": ["NAME"]}"""), http))
+            .Takes<MergeRequest>().WithSummary("Adds the bits of other bitmaps, of this volume or of others");
         app.MapDelete("/v1/volumes/{v}/bitmaps/{b}", (string v, string b, HttpContext http, Sender send) =>
             send.One(v, new VolumeCommand.RemoveBitmap(b), http)).WithSummary("Removes a bitmap");
     }

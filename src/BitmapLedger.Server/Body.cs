@@ -10,6 +10,17 @@ internal static class Body
 {
     private static readonly JsonDocumentOptions _strict = new() { AllowDuplicateProperties = false, MaxDepth = 16 };
 
+    /// <summary>Reads it; null when there is none.</summary>
+    /// <exception cref="LedgerException">It is no JSON, or not of this type.</exception>
+    public static async Task<T?> ReadOptionalAsync<T>(HttpContext http, JsonTypeInfo<T> type)
+        where T : class
+    {
+        var some = await http.Request.BodyReader.ReadAsync(http.RequestAborted);
+        var isEmpty = some.Buffer.IsEmpty;
+        http.Request.BodyReader.AdvanceTo(some.Buffer.Start);
+        return isEmpty ? null : await ReadAsync(http, type);
+    }
+
     /// <summary>Reads it; Kestrel has bounded its size.</summary>
     /// <exception cref="LedgerException">It is no JSON, or not of this type.</exception>
     public static async Task<T> ReadAsync<T>(HttpContext http, JsonTypeInfo<T> type)

@@ -94,6 +94,7 @@ static WebApplication Build(ServerOptions options)
     var api = app.MapGroup("").AddEndpointFilter(AnswerLines.WriteAsync);
     api.MapVolumes();
     api.MapBitmaps();
+    api.MapSlices();
     api.MapQueries();
     api.MapEvents();
     api.MapOperations();

@@ -41,12 +41,11 @@ internal static class VolumeEndpoints
             .WithSummary("Goes on behind a damaged stretch of a volume's journal; the stretch counts as all written");
 
         app.MapGet("/v1/volumes/{v}/checkpoints", async (
-            string v, int? limit, string? after, HttpContext http, VolumeStreams streams, CancellationToken c) =>
+            string v, int? limit, string? after, CheckpointReader checkpoints, CancellationToken c) =>
         {
-            var state = await streams.FindAsync(v, c);
-            EntityTag.Show(http, state.Event);
-            var (page, next) = Paging.Cut(Queries.Show(state.Checkpoints), k => k.Name, limit, after);
-            return new CheckpointsAnswer(page, next);
+            var (page, next) = Paging.Cut(await checkpoints.ListAsync(v, c), k => k.Name, limit, after);
+            return new CheckpointsAnswer(
+                [.. page.Select(k => new CheckpointAnswer(k.Name, k.Parent, k.At.Answer, k.Count, k.Exact ? null : false))], next);
         }).Listed("checkpoints").WithSummary("The checkpoints of a volume, oldest first");
         app.MapPost("/v1/checkpoints", async (HttpContext http, Sender send) =>
         {
@@ -69,12 +68,10 @@ internal static class VolumeEndpoints
     }
 
     /// <summary>What a volume was created with is part of its promises; only its size may change.</summary>
-    private static async Task<CommandAnswer> ChangeAsync(string v, HttpContext http, VolumeStreams streams, CancellationToken c)
+    private static async Task<CommandAnswer> ChangeAsync(string v, HttpContext http, Sender send)
     {
         var body = await Body.ReadAsync(http, ApiJson.Default.ChangeVolumeRequest);
-        if (body.Size is null)
-            throw new LedgerException(ErrorCode.BadArgument, "'size' is missing", """write {"size": BYTES}""");
-        _ = await streams.FindAsync(v, c);
-        throw new LedgerException(ErrorCode.Unsupported, $"Volume '{v}' cannot be resized yet");
+        return await send.One(v, new VolumeCommand.ResizeVolume(body.Size
+            ?? throw new LedgerException(ErrorCode.BadArgument, "'size' is missing", """write {"size": BYTES}""")), http);
     }
 }

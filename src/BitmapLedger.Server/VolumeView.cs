@@ -40,7 +40,8 @@ internal static class VolumeView
                 last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
             status?.Rotations.LongestMicroseconds ?? 0,
             [.. state.Bitmaps.Select(b => new BitmapSummary(
-                b.Name, b.Granularity, b.Recording, b.Persistent, Busy: false, Inconsistent: false))],
+                b.Name, b.Granularity, b.Recording, b.Persistent, b.Busy, b.Inconsistent,
+                b.Retention > 0 ? b.Retention : null, b.Retention > 0 ? b.Overflow : null, b.Retention > 0 ? b.Slices.Count : null))],
             Queries.Show(state.Checkpoints), state.Event);
     }
 

@@ -14,6 +14,7 @@ public sealed class GrammarTests
     [InlineData("volume add v --backend file:/x --read-only --durability process --when-full stall")]
     [InlineData("volume list")]
     [InlineData("volume show v")]
+    [InlineData("volume resize v --size 2G")]
     [InlineData("volume remove v")]
     [InlineData("bitmap add v b --granularity 4K --disabled --transient")]
     [InlineData("bitmap remove v b")]
@@ -22,6 +23,11 @@ public sealed class GrammarTests
     [InlineData("bitmap disable v b")]
     [InlineData("bitmap list v")]
     [InlineData("bitmap show v b")]
+    [InlineData("bitmap merge v target b0 w:b1")]
+    [InlineData("retention set v b --slices 4 --overflow cycle --force-cycle")]
+    [InlineData("slice list v b")]
+    [InlineData("slice bank v b --force-cycle")]
+    [InlineData("slice delete v b 3")]
     [InlineData("checkpoint create v w c")]
     [InlineData("checkpoint list v")]
     [InlineData("checkpoint delete v c")]
@@ -42,6 +48,13 @@ public sealed class GrammarTests
     [InlineData("version --data-dir /x --json --jsonl --quiet --no-color --progress none --command-id x")]
     public void Every_verb_of_the_spec_is_understood(string line) =>
         Assert.Empty(new CommandLine().Parse(line.Split(' ')).Errors);
+
+    [Theory]
+    [InlineData("b0", null, "b0")]
+    [InlineData("w:b0", "w", "b0")]
+    [InlineData("w:a:b", "w", "a:b")]
+    public void A_merge_source_with_a_colon_names_a_volume(string text, string? volume, string name) =>
+        Assert.Equal((volume, name), (BitmapVerbs.Source(text).Volume, BitmapVerbs.Source(text).Name));
 
     [Fact]
     public async Task Every_verb_has_a_help_that_describes_each_of_its_options()

@@ -88,6 +88,38 @@ public sealed class RenderingTests
         o => AnswerText.Check(o, new(false, [new("a", 3, 2, 1, 2, []), new("b", 3, 2, 1, 2, ["LSN 3 stands where 2 is due"])])));
 
     [Fact]
+    public void Slices_and_checkpoints_are_tables() => Golden(
+        """
+        SLICE  CAUSE   DIRTY    FROM LSN  TO LSN  BANKED                       SHA256
+        4      manual  128 KiB  40        42      2026-11-22T21:36:03.123456Z  aa
+        NAME    PARENT  EVENT  LSN  TIME                         CHANGED SINCE
+        monday  -       7      42   2026-11-22T21:36:03.123456Z  64 KiB, perhaps less
+
+        """,
+        o =>
+        {
+            AnswerText.Slices(new([new(4, 131_072, "aa", _at with { Lsn = 40 }, _at, "manual")])).Print(o, _plain);
+            AnswerText.Checkpoints(new([new("monday", null, _at, 65_536, Exact: false)])).Print(o, _plain);
+        });
+
+    [Fact]
+    public void A_bank_says_what_had_to_go() => Assert.Equal(
+        "disk: slice 5 of b0 (slice 3, slice 4 had to go), event 7, after lsn 42, 2026-11-22T21:36:03.123456Z",
+        AnswerText.Banked(new("disk", 7, 42, _at.Time, 5, [new("b0", 3), new("b0", 4)]), "b0"));
+
+    [Theory]
+    [InlineData("VolumeResized", """{"size_before":1048576,"size":2097152}""", "1 MiB to 2 MiB")]
+    [InlineData("BitmapMerged", """{"target":"t","sources":[{"name":"a"},{"name":"b","volume":"w"}]}""", "t from a, w:b")]
+    [InlineData("RetentionSet", """{"bitmap":"b","slices":4,"overflow":"cycle"}""", "b keeps 4, then cycle")]
+    [InlineData("SliceBanked", """{"bitmap":"b","slice":3}""", "b/3")]
+    [InlineData("BitmapAdded", """{"name":"b"}""", "b")]
+    [InlineData("SlicesReset", """{"bitmap":"b"}""", "b")]
+    [InlineData("BackupCompleted", """{"job":"j"}""", "j")]
+    [InlineData("VolumeRemoved", "{}", "")]
+    public void A_history_says_what_each_event_was_about(string type, string data, string words) => Assert.Equal(
+        words, EventWords.Of(new(7, type, _at.Time, new(42, 42), null, null, null, null, null, null, JsonDocument.Parse(data).RootElement)));
+
+    [Fact]
     public void A_map_has_the_columns_of_nbdinfo()
     {
         Golden(
@@ -165,5 +197,5 @@ public sealed class RenderingTests
 
     private static VolumeAnswer Volume() => new(
         "disk", 1 << 30, "file:/x", "nbd://127.0.0.1:1/disk", "serving", "process", "stall", ReadOnly: true, new(42, 40), 128, 7,
-        [new("b0", 65536, true, false, false, false)], [new("monday", null, _at)]);
+        [new("b0", 65536, true, false, false, false)], [new("monday", null, _at)], Event: 7);
 }

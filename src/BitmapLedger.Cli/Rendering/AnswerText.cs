@@ -24,7 +24,8 @@ internal static class AnswerText
         foreach (var b in v.Bitmaps)
         {
             var mode = (b.Recording ? "recording" : "disabled") + (b.Persistent ? "" : "  transient");
-            output.WriteLine($"bitmap      {TextTable.Visible(b.Name)}  {ByteSize.Show(b.Granularity)}  {mode}");
+            var slices = b.Retention is { } most ? $"  {b.Slices} of {most} slices, {(b.Overflow == "cycle" ? "cycling" : "then full")}" : "";
+            output.WriteLine($"bitmap      {TextTable.Visible(b.Name)}  {ByteSize.Show(b.Granularity)}  {mode}{slices}");
         }
 
         foreach (var c in v.Checkpoints)
@@ -42,10 +43,26 @@ internal static class AnswerText
 
     public static TextTable Checkpoints(CheckpointsAnswer answer)
     {
-        var table = new TextTable("NAME", "PARENT", "EVENT", "LSN", "TIME");
+        var table = new TextTable("NAME", "PARENT", "EVENT", "LSN", "TIME", "CHANGED SINCE");
         foreach (var c in answer.Checkpoints)
-            table.Add(c.Name, c.Parent ?? "-", $"{c.At.Event}", $"{c.At.Lsn}", c.At.Time);
+            table.Add(
+                c.Name, c.Parent ?? "-", $"{c.At.Event}", $"{c.At.Lsn}", c.At.Time,
+                c.Count is { } bytes ? ByteSize.Show(bytes) + (c.Exact is false ? ", perhaps less" : "") : "");
         return table;
+    }
+
+    public static TextTable Slices(SlicesAnswer answer)
+    {
+        var table = new TextTable("SLICE", "CAUSE", "DIRTY", "FROM LSN", "TO LSN", "BANKED", "SHA256");
+        foreach (var s in answer.Slices)
+            table.Add($"{s.Slice}", s.Cause, ByteSize.Show(s.Count), $"{s.From.Lsn}", $"{s.To.Lsn}", s.To.Time, s.Sha256);
+        return table;
+    }
+
+    public static string Banked(BankAnswer answer, string bitmap)
+    {
+        var dropped = answer.DroppedSlices.Count == 0 ? "" : $" ({string.Join(", ", answer.DroppedSlices.Select(d => $"slice {d.Slice}"))} had to go)";
+        return $"{answer.Volume}: slice {answer.Slice} of {TextTable.Visible(bitmap)}{dropped}, event {answer.Event}, after lsn {answer.Lsn}, {answer.Time}";
     }
 
     public static void Changed(TextWriter output, Style style, ChangedAnswer answer)
@@ -171,6 +188,6 @@ internal static class AnswerText
     [
         $"{e.Event}", e.Time, e.Type, e.Lsn.First == e.Lsn.Last ? $"{e.Lsn.Last}" : $"{e.Lsn.First}..{e.Lsn.Last}", $"{e.Writes}",
         e.Bytes is { } bytes ? ByteSize.Show(bytes) : "", e.Actor ?? "",
-        e.Data.TryGetProperty("name", out var name) ? TextTable.Visible(name.GetString() ?? "") : "",
+        TextTable.Visible(EventWords.Of(e)),
     ];
 }

@@ -13,7 +13,7 @@ internal static class DemoVerb
     {
         var keep = Arguments.Flag("--keep", "Leaves it running");
         var verb = new Command(
-            "demo", "A tour: writes, a checkpoint, a kill -9, and what the ledger knows afterwards") { keep };
+            "demo", "A tour: writes, a checkpoint, a kill -9, what the ledger knows afterwards, slices") { keep };
         verb.SetAction((parsed, cancellation) => new Tour(parsed.GetValue(keep), cancellation).RunAsync());
         return verb;
     }
@@ -62,6 +62,12 @@ internal static class DemoVerb
             await Run("nbdinfo", "--map=qemu:dirty-bitmap:b0", "--totals", Disk);
             Say("Live bits, projected bits and bits replayed from the events, by digest:");
             await Bml("verify", "disk");
+            Say("A bitmap can keep its past in slices, so that any backup can be made again. Banking empties it at one instant.");
+            await Bml("retention", "set", "disk", "b0", "--slices", "7", "--overflow", "cycle");
+            await Bml("slice", "bank", "disk", "b0");
+            await Run("qemu-io", "-f", "raw", "-c", "write -P 4 200M 8k", Disk);
+            await Bml("slice", "list", "disk", "b0");
+            await Bml("changed", "disk", "--from", "slice:b0/0");
         }
 
         private async Task KillWhileWritingAsync()

@@ -31,7 +31,7 @@ public sealed record ChangedAnswer(
 /// <param name="Recording">Whether writes marked it.</param>
 /// <param name="Persistent">Whether it outlives the Agent.</param>
 /// <param name="Busy">Whether a job used it.</param>
-/// <param name="Inconsistent">Never here: the ledger keeps what QEMU loses.</param>
+/// <param name="Inconsistent">Whether its bits cannot be relied on; only of bitmaps that were imported so.</param>
 /// <param name="Count">Dirty bytes as QEMU counts them.</param>
 /// <param name="Sha256">Digest as QEMU computes it.</param>
 /// <param name="Extents">Dirty bytes; null in another format.</param>

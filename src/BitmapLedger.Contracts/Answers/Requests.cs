@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace BitmapLedger.Contracts.Answers;
 
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
@@ -25,6 +27,27 @@ public sealed record AddBitmapRequest(string? Name, long? Granularity, bool Disa
 /// <summary>Body of <c>PATCH …/bitmaps/{b}</c>.</summary>
 /// <param name="Recording">Whether writes are to mark it.</param>
 public sealed record ChangeBitmapRequest(bool? Recording);
+
+/// <summary>Body of <c>POST …/bitmaps/{b}/merge</c>.</summary>
+/// <param name="Sources">Where the bits come from: names of bitmaps of the volume, or <c>{"volume","name"}</c> for another
+/// volume's.</param>
+public sealed record MergeRequest(IReadOnlyList<MergeSourceRequest>? Sources);
+
+/// <summary>A bitmap that is merged from.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Volume">Its volume; null for that of the target.</param>
+[JsonConverter(typeof(MergeSourceConverter))]
+public sealed record MergeSourceRequest(string Name, string? Volume);
+
+/// <summary>Body of <c>PUT …/bitmaps/{b}/retention</c>.</summary>
+/// <param name="Slices">Most slices that are kept; 0 for none.</param>
+/// <param name="Overflow"><c>fail</c> or <c>cycle</c>; null for <c>fail</c>.</param>
+/// <param name="ForceCycle">Whether the oldest may go when there are more already.</param>
+public sealed record RetentionRequest(long? Slices, string? Overflow, bool ForceCycle);
+
+/// <summary>Body of <c>POST …/bitmaps/{b}/slices</c>; it may be left out.</summary>
+/// <param name="ForceCycle">Whether the oldest may go, whatever the policy says.</param>
+public sealed record BankSliceRequest(bool ForceCycle);
 
 /// <summary>Body of <c>POST /v1/checkpoints</c>.</summary>
 /// <param name="Name">Name of the checkpoint.</param>

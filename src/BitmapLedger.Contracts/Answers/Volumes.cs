@@ -11,15 +11,22 @@ public sealed record VolumeLsn(long Last, long Shipped);
 /// <param name="Recording">Whether writes mark it.</param>
 /// <param name="Persistent">Whether it outlives the Agent.</param>
 /// <param name="Busy">Whether a job uses it.</param>
-/// <param name="Inconsistent">Never here.</param>
+/// <param name="Inconsistent">Whether its bits cannot be relied on.</param>
+/// <param name="Retention">Most slices that it keeps; null when none.</param>
+/// <param name="Overflow">What happens when there is no room for another: <c>fail</c> or <c>cycle</c>; null when it keeps
+/// none.</param>
+/// <param name="Slices">How many it has; null when it keeps none.</param>
 public sealed record BitmapSummary(
-    string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent);
+    string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent, long? Retention = null,
+    string? Overflow = null, int? Slices = null);
 
 /// <summary>A checkpoint.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Parent">The checkpoint before it, or null.</param>
 /// <param name="At">Where it stands.</param>
-public sealed record CheckpointAnswer(string Name, string? Parent, PositionAnswer At);
+/// <param name="Count">Bytes that changed since, in whole blocks of 64 KiB; null where nobody counted.</param>
+/// <param name="Exact">False when that may be more than what changed; else null.</param>
+public sealed record CheckpointAnswer(string Name, string? Parent, PositionAnswer At, long? Count = null, bool? Exact = null);
 
 /// <summary>A volume.</summary>
 /// <param name="Name">Its name.</param>
@@ -74,6 +81,31 @@ public sealed record CommandAnswer(string Volume, long Event, long Lsn, string T
 /// <param name="Bitmap">Its bitmap.</param>
 /// <param name="Slice">Its number.</param>
 public sealed record SliceId(string Bitmap, long Slice);
+
+/// <summary>A slice was banked.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="Event">The event that was appended.</param>
+/// <param name="Lsn">The write it stands after.</param>
+/// <param name="Time">When.</param>
+/// <param name="Slice">Number of the slice.</param>
+/// <param name="DroppedSlices">Slices that went to make room.</param>
+public sealed record BankAnswer(
+    string Volume, long Event, long Lsn, string Time, long Slice, IReadOnlyList<SliceId> DroppedSlices);
+
+/// <summary>A slice of a bitmap.</summary>
+/// <param name="Slice">Its number.</param>
+/// <param name="Count">Dirty bytes as QEMU counts them.</param>
+/// <param name="Sha256">Digest as QEMU computes it.</param>
+/// <param name="From">Where it begins.</param>
+/// <param name="To">Where it was banked.</param>
+/// <param name="Cause"><c>backup</c> or <c>manual</c>.</param>
+public sealed record SliceAnswer(
+    long Slice, long Count, string Sha256, PositionAnswer From, PositionAnswer To, string Cause);
+
+/// <summary>Slices.</summary>
+/// <param name="Slices">Oldest first.</param>
+/// <param name="Next">When there are more: the number to send as <c>after</c> for them.</param>
+public sealed record SlicesAnswer(IReadOnlyList<SliceAnswer> Slices, string? Next = null);
 
 /// <summary>What a command over several volumes did.</summary>
 /// <param name="Volumes">Each of them.</param>

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
@@ -9,7 +11,12 @@ namespace BitmapLedger.Ledger.Reading;
 /// <summary>An event as histories show it: its own data, and the metadata around it.</summary>
 internal static class EventView
 {
-    private static readonly JsonSerializerOptions _json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions _json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = ApiJson.Encoder,
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LeaveOutBits } },
+    };
 
     public static HistoryEvent Show(IEvent e)
     {
@@ -20,6 +27,13 @@ internal static class EventView
         return new(
             e.Version, e.Data.GetType().Name, Timestamps.Show(e.Timestamp), lsn, packed?.Count, packed?.TotalBytes,
             e.UserName, Header(e, "client"), Header(e, "command_id"), Header(e, "transaction"), Data(e));
+    }
+
+    /// <summary>A history says that there are bits; <c>replay</c> shows them.</summary>
+    private static void LeaveOutBits(JsonTypeInfo type)
+    {
+        foreach (var property in type.Properties.Where(p => p.PropertyType == typeof(byte[])))
+            property.ShouldSerialize = (_, _) => false;
     }
 
     private static JsonElement Data(IEvent e) => e.Data is WritesRecorded { Packed: var packed }

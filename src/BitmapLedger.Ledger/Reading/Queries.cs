@@ -147,7 +147,7 @@ public sealed class Queries(
     {
         var shown = BitFormat.Of(bits, format);
         return new(
-            bitmap.Name, bitmap.Granularity, bitmap.Recording, bitmap.Persistent, Busy: false, Inconsistent: false,
+            bitmap.Name, bitmap.Granularity, bitmap.Recording, bitmap.Persistent, bitmap.Busy, bitmap.Inconsistent,
             bits.DirtyBytes, bits.Sha256(), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
