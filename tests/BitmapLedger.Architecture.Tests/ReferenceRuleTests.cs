@@ -12,13 +12,14 @@ public sealed class ReferenceRuleTests
         ["Bitmaps"] = [],
         ["Contracts"] = [],
         ["Hosting"] = [],
+        ["Qmp"] = [],
         ["Journal"] = ["Bitmaps"],
         ["Nbd"] = ["Bitmaps"],
         ["WritePath"] = ["Bitmaps", "Journal", "Nbd", "Contracts"],
         ["Agent"] = ["WritePath"],
         ["Domain"] = ["Bitmaps"],
         ["Ledger"] = ["Domain", "Journal", "Contracts"],
-        ["Server"] = ["Ledger", "Contracts"],
+        ["Server"] = ["Ledger", "Contracts", "Qmp"],
         ["Cli"] = ["Contracts", "Hosting"],
     };
 
@@ -33,7 +34,7 @@ public sealed class ReferenceRuleTests
     private static readonly string[] _controlPlaneOnly = ["Marten", "Wolverine", "Npgsql", "Microsoft.AspNetCore", "JasperFx", "Weasel"];
 
     /// <summary>Left of Contracts in the drawing, and Contracts: no database, no web server.</summary>
-    private static readonly string[] _free = ["Bitmaps", "Journal", "Nbd", "WritePath", "Agent", "Domain", "Contracts", "Hosting", "Cli"];
+    private static readonly string[] _free = ["Bitmaps", "Journal", "Nbd", "WritePath", "Agent", "Domain", "Contracts", "Qmp", "Hosting", "Cli"];
 
     public static TheoryData<string> Projects => [.. _arrows.Keys];
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace BitmapLedger.Testing;
 
@@ -26,6 +27,7 @@ public sealed class QemuStorageDaemon : IDisposable
         _process = Tool.Start("qemu-storage-daemon",
         [
             "--chardev", $"socket,path={QmpSocket},server=on,wait=off,id=c0", "--monitor", "chardev=c0",
+            "--chardev", $"socket,path={SecondSocket},server=on,wait=off,id=c1", "--monitor", "chardev=c1",
             "--blockdev", $"driver=file,filename={image},node-name=f0,discard=unmap",
             "--blockdev", $"driver={format},file=f0,node-name=n0,discard=unmap",
         ]);
@@ -33,13 +35,19 @@ public sealed class QemuStorageDaemon : IDisposable
         var stream = new NetworkStream(_socket);
         _replies = new(stream);
         _requests = new(stream) { AutoFlush = true };
-        _ = _replies.ReadLine();
+        Greeting = JsonNode.Parse(_replies.ReadLine()!)!["QMP"]!.AsObject();
         Execute("qmp_capabilities");
     }
 
     private string QmpSocket => Path.Combine(_directory, "qmp.sock");
 
     private string NbdSocket => Path.Combine(_directory, "nbd.sock");
+
+    /// <summary>A monitor that nobody uses.</summary>
+    public string SecondSocket => Path.Combine(_directory, "qmp1.sock");
+
+    /// <summary>What it said of itself.</summary>
+    public JsonObject Greeting { get; }
 
     public int ProcessId => _process.Id;
 

@@ -1,0 +1,29 @@
+using System.Text.Json.Nodes;
+using BitmapLedger.Qmp.Json;
+
+namespace BitmapLedger.Qmp.Serving;
+
+/// <summary>What a server says of itself and allows.</summary>
+public sealed record QmpSettings
+{
+    /// <summary>Version of QEMU whose commands are spoken: major, minor, micro.</summary>
+    public required (int Major, int Minor, int Micro) Version { get; init; }
+
+    /// <summary>Who really answers.</summary>
+    public required string Package { get; init; }
+
+    /// <summary>Where the time of events comes from.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>What the unfinished messages of all clients together may hold.</summary>
+    public MessageBudget Budget { get; init; } = new(MessageBudget.BytesDefault);
+
+    /// <summary>Told of failures that no handler foresaw.</summary>
+    public Action<string, Exception> OnUnexpected { get; init; } = (_, _) => { };
+
+    internal JsonObject ShowVersion() => new()
+    {
+        ["qemu"] = new JsonObject { ["major"] = Version.Major, ["minor"] = Version.Minor, ["micro"] = Version.Micro },
+        ["package"] = Package,
+    };
+}
