@@ -27,6 +27,9 @@ public static class ExitCode
     /// <summary>History gone.</summary>
     public const int HistoryGone = 13;
 
+    /// <summary>A QMP client said <c>quit</c>: how the server tells <c>bml serve</c> that everything is to end.</summary>
+    public const int Quit = 20;
+
     /// <summary>Usage.</summary>
     public const int Usage = 64;
 

@@ -33,6 +33,9 @@ public sealed class DataDirectory
     /// <summary>HTTP without a token.</summary>
     public string ApiSocket => System.IO.Path.Combine(Run, "api.sock");
 
+    /// <summary>QMP by default.</summary>
+    public string QmpSocket => System.IO.Path.Combine(Run, "qmp.sock");
+
     /// <summary>NBD by default.</summary>
     public string NbdSocket => System.IO.Path.Combine(Run, "nbd.sock");
 
@@ -52,7 +55,7 @@ public sealed class DataDirectory
     /// <exception cref="HostingException">It is too long.</exception>
     public void RequireShortPath()
     {
-        foreach (var socket in new[] { ApiSocket, NbdSocket, ControlSocket, System.IO.Path.Combine(
+        foreach (var socket in new[] { ApiSocket, NbdSocket, QmpSocket, ControlSocket, System.IO.Path.Combine(
             Postgres, "run", ".s.PGSQL.5432") })
         {
             // One byte is spared for the name under which a socket is bound first.

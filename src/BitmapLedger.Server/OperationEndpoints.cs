@@ -33,7 +33,7 @@ internal static class OperationEndpoints
         if (!loop.IsReady)
             return NotReady("waiting for the agent", http);
         var welcome = await agent.StatusAsync(c);
-        return Results.Ok(new ReadyAnswer("ready", http, welcome.Listeners));
+        return Results.Ok(new ReadyAnswer("ready", http, welcome.Listeners) { Qmp = services.GetRequiredService<ServerOptions>().Qmp });
     }
 
     private static IResult NotReady(string why, string? http) =>

@@ -4,6 +4,7 @@ using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Server;
+using BitmapLedger.Server.Qmp;
 using JasperFx;
 using JasperFx.CodeGeneration;
 using Npgsql;
@@ -42,7 +43,8 @@ static async Task<int> Serve(ServerOptions options)
     await opening.TryOpenAsync(CancellationToken.None);
     await ServerFiles.StartAsync(app, options);
     await app.WaitForShutdownAsync();
-    return opening.Refusal is { } refusal ? throw refusal : ExitCode.Ok;
+    return opening.Refusal is { } refusal ? throw refusal
+        : app.Services.GetRequiredService<QuitRequest>().IsSet ? ExitCode.Quit : ExitCode.Ok;
 }
 
 static WebApplication Build(ServerOptions options)
@@ -73,6 +75,9 @@ static WebApplication Build(ServerOptions options)
     builder.Services.AddSingleton<MetricsPage>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
+    builder.Services.AddSingleton(options).AddSingleton<QuitRequest>().AddSingleton<QmpActions>().AddSingleton<QmpNodes>()
+        .AddSingleton<QmpLedger>().AddSingleton<QmpCommands>();
+    builder.Services.AddHostedService<QmpEndpoint>();
     builder.Services.ConfigureHttpJsonOptions(o =>
     {
         // A context brings types, not its options: names and nulls are said here as they are said there.

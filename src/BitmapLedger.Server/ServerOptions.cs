@@ -4,12 +4,13 @@ namespace BitmapLedger.Server;
 
 /// <summary>What the server was started with.</summary>
 internal sealed record ServerOptions(
-    string DataDirectory, string Database, IPEndPoint Http, bool OwnCluster, long JournalQuotaBytes, string? Verb, string? Output)
+    string DataDirectory, string Database, IPEndPoint Http, string Qmp, bool OwnCluster, long JournalQuotaBytes, string? Verb,
+    string? Output)
 {
     private const long JournalQuotaDefault = 4L << 30;
 
     public const string Usage =
-        "usage: bml-server --data-dir DIR --database CONN [--http HOST:PORT] [--own-cluster] [--journal-quota BYTES]\n" +
+        "usage: bml-server --data-dir DIR --database CONN [--http HOST:PORT] [--qmp PATH] [--own-cluster] [--journal-quota BYTES]\n" +
         "       bml-server db status|apply|dump --data-dir DIR --database CONN [--output FILE]";
 
     /// <summary>Null with a fault that says what is wrong.</summary>
@@ -22,7 +23,7 @@ internal sealed record ServerOptions(
         {
             if (arguments[i] == "--own-cluster")
                 values[arguments[i]] = "";
-            else if (arguments[i] is not ("--data-dir" or "--database" or "--http" or "--journal-quota" or "--output"))
+            else if (arguments[i] is not ("--data-dir" or "--database" or "--http" or "--qmp" or "--journal-quota" or "--output"))
                 fault = $"unknown option '{arguments[i]}'";
             else if (i + 1 == arguments.Length)
                 fault = $"{arguments[i]} wants a value";
@@ -43,11 +44,11 @@ internal sealed record ServerOptions(
             fault = $"'{http}' is not on loopback, and beyond it HTTP needs TLS, which is not built yet; use 127.0.0.1";
         if (fault.Length == 0 && values.TryGetValue("--journal-quota", out var text) && !long.TryParse(text, out quota))
             fault = $"'{text}' is no number of bytes";
-        return fault.Length > 0
-            ? null
-            : new(
-                Path.GetFullPath(values.GetValueOrDefault(
-                    "--data-dir", ".")), database!, address!, values.ContainsKey("--own-cluster"),
-                quota, verb, values.GetValueOrDefault("--output"));
+        if (fault.Length > 0)
+            return null;
+        var directory = Path.GetFullPath(values.GetValueOrDefault("--data-dir", "."));
+        return new(
+            directory, database!, address!, Path.GetFullPath(values.GetValueOrDefault("--qmp", Path.Combine(directory, "run", "qmp.sock"))),
+            values.ContainsKey("--own-cluster"), quota, verb, values.GetValueOrDefault("--output"));
     }
 }

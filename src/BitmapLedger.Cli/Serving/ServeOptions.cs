@@ -4,4 +4,4 @@ namespace BitmapLedger.Cli.Serving;
 internal sealed record ServeOptions(
     IReadOnlyList<(
         string Name,
-        string Backend)> Volumes, IReadOnlyList<string> Nbd, string Http, string? Database, long? JournalQuota, bool ExternalAgent);
+        string Backend)> Volumes, IReadOnlyList<string> Nbd, string? Qmp, string Http, string? Database, long? JournalQuota, bool ExternalAgent);

@@ -15,6 +15,7 @@ internal static class ServeVerb
     {
         var volumes = new Option<string[]>("--volume") { Description = "NAME=BACKEND, e.g. disk=file:/path; added if it is not there" };
         var nbd = new Option<string[]>("--nbd") { Description = "Where to listen (default a unix socket in the data directory)" };
+        var qmp = Arguments.Text("--qmp", "Path of the QMP socket (default run/qmp.sock in the data directory)");
         var http = new Option<string>("--http")
         {
             Description = "HOST:PORT of HTTP; port 0 picks a free one",
@@ -24,11 +25,11 @@ internal static class ServeVerb
         var quota = Arguments.Text("--journal-quota", "Most bytes of each volume's journal, at least 32M (default 4G)");
         var external = Arguments.Flag("--external-agent", "The agent is somebody else's, e.g. systemd's: it is not started and not ended");
         var verb = new Command(
-            "serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, http, database, quota, external };
+            "serve", "Runs everything; ends with SIGTERM or Ctrl-C") { volumes, nbd, qmp, http, database, quota, external };
         verb.SetAction((parsed, cancellation) => RunAsync(
             global.Open(parsed, cancellation),
             new(
-                [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(http)!,
+                [.. (parsed.GetValue(volumes) ?? []).Select(Volume)], parsed.GetValue(nbd) ?? [], parsed.GetValue(qmp), parsed.GetValue(http)!,
                 parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable("BITMAPLEDGER_DATABASE") is { Length: > 0 } d ? d : null),
                 Quota(parsed.GetValue(quota)), parsed.GetValue(external)),
             cancellation));
@@ -56,7 +57,7 @@ internal static class ServeVerb
             var ready = await service.StartAsync(cancellation);
             logs = [service.AgentLog.RunAsync(session.Quiet, following.Token), service.ServerLog.RunAsync(session.Quiet, following.Token)];
             session.Out.WriteLine(
-                $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} http={ready.Http} data-dir={session.Directory.Path}");
+                $"ready {string.Join(' ', ready.Nbd.Select(u => $"nbd={u}"))} qmp={ready.Qmp} http={ready.Http} data-dir={session.Directory.Path}");
             ServiceNotice.Ready($"serving {session.Directory.Path}");
             await service.SuperviseAsync(cancellation);
         }

@@ -47,19 +47,31 @@ internal sealed class Service(Session session, ServeOptions options)
     }
 
     /// <summary>Starts again what has died, until told to end.</summary>
-    public Task SuperviseAsync(CancellationToken cancellation)
+    public async Task SuperviseAsync(CancellationToken cancellation)
     {
+        using var quit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         List<SupervisedPart> parts =
         [
             new("agent", () => _agent!.IsAlive, () => _agent!.ExitCode, _ => Done(StartAgent), () => _agent!.LastLine()),
-            new("server", () => _server!.IsAlive, () => _server!.ExitCode, StartServerAsync, () => _server!.LastLine()),
+            new("server", () => IsServing(quit), () => _server!.ExitCode, StartServerAsync, () => _server!.LastLine()),
         ];
         if (_cluster is not null)
             parts.Add(new(
                 "postgres", () => _cluster.ProcessId is not null, () => null, _cluster.StartAsync,
                 () => $"see {_cluster.LogFile}"));
-        return new Supervisor(TimeProvider.System, line => Console.Error.WriteLine($"bml: {line}"))
-            .RunAsync(parts, cancellation);
+        await new Supervisor(TimeProvider.System, line => Console.Error.WriteLine($"bml: {line}"))
+            .RunAsync(parts, quit.Token);
+    }
+
+    /// <summary>A server that ended because a QMP client said quit is not missed: everything ends with it.</summary>
+    private bool IsServing(CancellationTokenSource quit)
+    {
+        if (_server!.IsAlive)
+            return true;
+        if (_server.ExitCode != ExitCode.Quit)
+            return false;
+        quit.Cancel();
+        return true;
     }
 
     /// <summary>Ends everything in order: first who asks, then who is asked.</summary>
@@ -123,6 +135,8 @@ internal sealed class Service(Session session, ServeOptions options)
             "--data-dir", session.Directory.Path, "--database", options.Database ?? _cluster!.ConnectionString,
             "--http", _ready?.Http is { } address ? new Uri(address).Authority : options.Http,
         ];
+        if (options.Qmp is { } qmp)
+            arguments.AddRange(["--qmp", Path.GetFullPath(qmp)]);
         if (_cluster is not null)
             arguments.Add("--own-cluster");
         arguments.AddRange(Quota());

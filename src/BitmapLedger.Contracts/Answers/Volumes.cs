@@ -143,6 +143,9 @@ public sealed record ReadyAnswer(string Status, string? Http, IReadOnlyList<stri
 {
     /// <summary>How <see cref="Status"/> begins while PostgreSQL is away.</summary>
     public const string WaitingForPostgres = "waiting for PostgreSQL";
+
+    /// <summary>Path of the QMP socket.</summary>
+    public string? Qmp { get; init; }
 }
 
 /// <summary>Versions of the programs.</summary>

@@ -10,6 +10,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Rotated), "rotated")]
 [JsonDerivedType(typeof(Digests), "digests")]
 [JsonDerivedType(typeof(BitsFile), "bits-file")]
+[JsonDerivedType(typeof(LiveDigests), "live-digests")]
 [JsonDerivedType(typeof(Durable), "durable")]
 public abstract record ControlReply;
 
@@ -122,6 +123,11 @@ public sealed record Fence(Guid Id, long Number, long Lsn, long TimeMicroseconds
 /// <summary>Answer to <see cref="Digest"/>.</summary>
 /// <param name="Bitmaps">One for each bitmap, in table order.</param>
 public sealed record Digests(IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
+
+/// <summary>Answer to <see cref="DigestLive"/>.</summary>
+/// <param name="Size">Size of the volume in bytes.</param>
+/// <param name="Bitmaps">In table order; none before the Server has given the bitmaps.</param>
+public sealed record LiveDigests(long Size, IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
 
 /// <summary>Answer to <see cref="ReadBits"/>.</summary>
 /// <param name="File">Name of a file in <c>run/bits/</c> with the encoded bitmap.</param>

@@ -12,6 +12,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(Settle), "settle")]
 [JsonDerivedType(typeof(Digest), "digest")]
 [JsonDerivedType(typeof(ReadBits), "read-bits")]
+[JsonDerivedType(typeof(DigestLive), "digest-live")]
 [JsonDerivedType(typeof(Release), "release")]
 [JsonDerivedType(typeof(SetQuota), "set-quota")]
 [JsonDerivedType(typeof(MakeDurable), "make-durable")]
@@ -94,6 +95,12 @@ public sealed record Digest(Guid Id, long Fence) : ControlRequest;
 /// <param name="Fence">The fence of the last <see cref="Rotate"/>.</param>
 /// <param name="Name">Name of the bitmap.</param>
 public sealed record ReadBits(Guid Id, long Fence, string Name) : ControlRequest;
+
+/// <summary>Bits of a volume's bitmaps as they are now, every write so far included. Cuts nothing.</summary>
+/// <param name="Id">Volume id.</param>
+/// <param name="Bitmap">The one that is wanted; null for all.</param>
+/// <param name="WithSha256">Whether digests are wanted; else they are empty.</param>
+public sealed record DigestLive(Guid Id, string? Bitmap, bool WithSha256) : ControlRequest;
 
 /// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may
 /// go.</summary>

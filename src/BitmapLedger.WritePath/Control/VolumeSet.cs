@@ -95,6 +95,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
                     ReadBits bits => WriteBits(bits),
+                    DigestLive live => LookAt(Find(live.Id), live),
                     MakeDurable durable => MakeOneDurable(Find(durable.Id)),
                     AcknowledgeLoss known => Done(() => Find(known.Id).Journal.AcknowledgeLoss()),
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
@@ -308,6 +309,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
             return new Failed("not-found", $"Dirty bitmap '{unknown}' not found");
         return new Done();
     }
+
+    private static LiveDigests LookAt(TrackedVolume volume, DigestLive request) =>
+        new(volume.Spec.Size, volume.Bitmaps.DigestLive(request.Bitmap, request.WithSha256));
 
     private ControlReply WriteBits(ReadBits request)
     {

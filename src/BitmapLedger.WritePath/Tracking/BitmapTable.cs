@@ -90,6 +90,19 @@ internal sealed class BitmapTable(long size) : IDisposable
         }
     }
 
+    /// <summary>Bits as they are now, every write so far included.</summary>
+    /// <param name="name">The bitmap that is wanted; null for all.</param>
+    /// <param name="withSha256">Whether digests are wanted.</param>
+    public List<BitmapDigest> DigestLive(string? name, bool withSha256)
+    {
+        lock (_lock)
+        {
+            return _complete
+                ? [.. _bitmaps.Where(b => name is null || b.Name == name).Select(b => DigestLive(b, withSha256))]
+                : [];
+        }
+    }
+
     /// <summary>The bits of a bitmap as of a fence, encoded: what was written after it stays out.</summary>
     /// <returns>Null when there is no such bitmap.</returns>
     public byte[]? Encode(long fence, string name)
@@ -132,6 +145,20 @@ internal sealed class BitmapTable(long size) : IDisposable
             foreach (var bitmap in _bitmaps)
                 bitmap.Base.Dispose();
         }
+    }
+
+    private BitmapDigest DigestLive(TrackedBitmap bitmap, bool withSha256)
+    {
+        using NativeBitmap now = new(bitmap.Base.VolumeBytes, bitmap.Base.Granularity);
+        now.UnionWith(bitmap.Base);
+        if (bitmap.Recording)
+        {
+            now.UnionWith(_live);
+            foreach (var (_, map) in _swapped)
+                now.UnionWith(map);
+        }
+
+        return new(bitmap.Name, now.DirtyBytes, withSha256 ? now.Sha256() : "");
     }
 
     private void Fold(long fence)

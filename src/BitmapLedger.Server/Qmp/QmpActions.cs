@@ -1,0 +1,152 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger;
+using BitmapLedger.Ledger.Storing;
+using BitmapLedger.Qmp.Commands;
+using BitmapLedger.Qmp.Schema;
+
+namespace BitmapLedger.Server.Qmp;
+
+/// <summary>
+/// Commands that may also be actions of a transaction: what each accepts, and what it wants of a volume. What QEMU checks
+/// before a bitmap is looked at is refused at its place in the list, so that the first error is QEMU's first error.
+/// </summary>
+internal sealed class QmpActions(VolumeStreams streams)
+{
+    private const int NameBytesMax = 1023;
+
+    /// <summary>Types of actions, and their data.</summary>
+    public static IReadOnlyDictionary<string, IReadOnlyList<Member>> Schema { get; } = new Dictionary<string, IReadOnlyList<Member>>
+    {
+        ["abort"] = [],
+        ["block-dirty-bitmap-add"] = QemuSchema.BitmapAdd,
+        ["block-dirty-bitmap-remove"] = QemuSchema.Bitmap,
+        ["block-dirty-bitmap-clear"] = QemuSchema.Bitmap,
+        ["block-dirty-bitmap-enable"] = QemuSchema.Bitmap,
+        ["block-dirty-bitmap-disable"] = QemuSchema.Bitmap,
+        ["block-dirty-bitmap-merge"] = QemuSchema.BitmapMerge,
+        ["block-dirty-bitmap-set-retention"] = ExtensionSchema.SetRetention,
+        ["block-dirty-bitmap-slice-create"] = ExtensionSchema.SliceCreate,
+        ["block-dirty-bitmap-slice-delete"] = ExtensionSchema.SliceDelete,
+        ["block-checkpoint-add"] = ExtensionSchema.CheckpointAdd,
+        ["block-checkpoint-remove"] = ExtensionSchema.CheckpointRemove,
+    };
+
+    /// <summary>What an action wants, of one volume or several.</summary>
+    /// <param name="type">Its type.</param>
+    /// <param name="data">Its data, checked.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<IReadOnlyList<VolumeAction>> ReadAsync(string type, Arguments data, CancellationToken cancellation) => type switch
+    {
+        "abort" => [Refuse()],
+        "block-dirty-bitmap-add" => [await AddAsync(data, cancellation)],
+        "block-dirty-bitmap-merge" => [await MergeAsync(data, cancellation)],
+        "block-checkpoint-add" => await CheckpointsAsync(
+            data, new VolumeCommand.CreateCheckpoint(data.Text("name"), [.. Names(data)]), cancellation),
+        "block-checkpoint-remove" => await CheckpointsAsync(data, new VolumeCommand.DeleteCheckpoint(data.Text("name")), cancellation),
+        _ => [await BitmapAsync(type, data, cancellation)],
+    };
+
+    /// <summary>The volume of a node's name.</summary>
+    /// <returns>Null when there is none.</returns>
+    public async Task<VolumeState?> FindAsync(string node, CancellationToken cancellation)
+    {
+        try
+        {
+            return await streams.FindAsync(node, cancellation);
+        }
+        catch (LedgerException unknown) when (unknown.Code == Contracts.ErrorCode.NotFound)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Turns a list of actions down at this place.</summary>
+    public static VolumeAction Refuse(string? why = null) =>
+        new(Guid.Empty, new VolumeCommand.Abort(why is null ? null : Refusal.Failed(why)));
+
+    public static VolumeAction NoNode(string node) => Refuse($"Node '{node}' not found");
+
+    private async Task<VolumeAction> AddAsync(Arguments data, CancellationToken cancellation)
+    {
+        var (node, name, granularity) = (data.Text("node"), data.Text("name"), (long?)data.OptionalNatural("granularity"));
+        if (name.Length == 0)
+            return Refuse("Bitmap name cannot be empty");
+        if (await FindAsync(node, cancellation) is not { } volume)
+            return Refuse($"Cannot find device='{node}' nor node-name='{node}'");
+        if (granularity is { } bytes && !Granularity.IsValid(bytes))
+            return Refuse("Granularity must be power of 2 and at least 512");
+        return Encoding.UTF8.GetByteCount(name) > NameBytesMax
+            ? Refuse($"Bitmap name too long: {name}")
+            : new(volume.Id, new VolumeCommand.AddBitmap(name, granularity, data.Boolean("disabled"), data.Boolean("persistent")));
+    }
+
+    private async Task<VolumeAction> BitmapAsync(string type, Arguments data, CancellationToken cancellation)
+    {
+        var (node, name) = (data.Text("node"), data.Text("name"));
+        if (await FindAsync(node, cancellation) is not { } volume)
+            return NoNode(node);
+        return new(volume.Id, type switch
+        {
+            "block-dirty-bitmap-remove" => new VolumeCommand.RemoveBitmap(name),
+            "block-dirty-bitmap-clear" => new VolumeCommand.ClearBitmap(name),
+            "block-dirty-bitmap-enable" => new VolumeCommand.EnableBitmap(name),
+            "block-dirty-bitmap-disable" => new VolumeCommand.DisableBitmap(name),
+            "block-dirty-bitmap-set-retention" => new VolumeCommand.SetRetention(
+                name, data.Number("slices"), data.OptionalText("overflow"), data.Boolean("force-cycle")),
+            "block-dirty-bitmap-slice-create" => new VolumeCommand.BankSlice(name, data.Boolean("force-cycle")),
+            "block-dirty-bitmap-slice-delete" => new VolumeCommand.DeleteSlice(name, data.Number("slice")),
+            _ => throw new ArgumentOutOfRangeException(nameof(type), type, "No such action."),
+        });
+    }
+
+    private async Task<VolumeAction> MergeAsync(Arguments data, CancellationToken cancellation)
+    {
+        var node = data.Text("node");
+        var target = data.Text("target");
+        if (await FindAsync(node, cancellation) is not { } volume)
+            return NoNode(node);
+        if (!data.List("bitmaps").Any(b => b is JsonObject))
+            return new(volume.Id, new VolumeCommand.MergeBitmap(target, [.. data.List("bitmaps").Select(b => new BitmapRef((string)b!))]));
+        List<BitmapRef> sources = [];
+        foreach (var source in data.List("bitmaps"))
+        {
+            if (source is not JsonObject foreign)
+            {
+                sources.Add(new((string)source!));
+                continue;
+            }
+
+            var from = (string)foreign["node"]!;
+            if (await FindAsync(from, cancellation) is not { } other)
+                // Sources before it may be wrong already: QEMU looks at them first.
+                return volume.Bitmap(target) is null ? new(volume.Id, new VolumeCommand.MergeBitmap(target, []))
+                    : sources.Find(s => s.Volume is null && volume.Bitmap(s.Name) is null) is { } unknown
+                        ? new(volume.Id, new VolumeCommand.MergeBitmap(target, [unknown]))
+                        : NoNode(from);
+            sources.Add(new((string)foreign["name"]!, other.Id == volume.Id ? null : other.Id));
+        }
+
+        return new(volume.Id, new VolumeCommand.MergeBitmap(target, sources));
+    }
+
+    private async Task<IReadOnlyList<VolumeAction>> CheckpointsAsync(
+        Arguments data, VolumeCommand command, CancellationToken cancellation)
+    {
+        var nodes = data.Members.ContainsKey("nodes")
+            ? [.. Names(data)]
+            : (await streams.AllAsync(cancellation)).Where(v => v.Checkpoint(data.Text("name")) is not null).Select(v => v.Name).ToList();
+        if (nodes.Count == 0)
+            return [Refuse(data.Members.ContainsKey("nodes") ? "No node is named" : $"Checkpoint '{data.Text("name")}' not found")];
+        List<VolumeAction> actions = [];
+        foreach (var node in nodes)
+            actions.Add(await FindAsync(node, cancellation) is { } volume ? new(volume.Id, command) : NoNode(node));
+        return actions;
+    }
+
+    private static IEnumerable<string> Names(Arguments data) =>
+        data.List("nodes").Select(n => (string)n!).Distinct(StringComparer.Ordinal);
+}

@@ -1,0 +1,70 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Qmp;
+using BitmapLedger.Qmp.Commands;
+using BitmapLedger.Qmp.Schema;
+using BitmapLedger.Qmp.Serving;
+
+namespace BitmapLedger.Server.Qmp;
+
+/// <summary>The commands of <c>run/qmp.sock</c>, beside the negotiation: what is here is what <c>query-commands</c> lists.</summary>
+internal sealed class QmpCommands(
+    QmpLedger ledger, QmpNodes nodes, QmpActions actions, Queries queries, QuitRequest quit)
+{
+    /// <summary>Members of events that name a bitmap.</summary>
+    private static readonly string[] _naming = ["name", "bitmap", "target"];
+
+    public IReadOnlyList<QmpCommand> All() =>
+    [
+        new("query-block", [], (_, c) => ledger.AskAsync(nodes.DevicesAsync, c)),
+        new("block_resize", QemuSchema.BlockResize, ResizeAsync),
+        new("query-named-block-nodes", QemuSchema.NamedBlockNodes, (_, c) => ledger.AskAsync(nodes.NodesAsync, c)),
+        .. QmpActions.Schema.Where(a => a.Key != "abort").Select(a => new QmpCommand(a.Key, a.Value, ledger.OneAsync)),
+        new("x-debug-block-dirty-bitmap-sha256", QemuSchema.Bitmap, (r, c) => ledger.AskAsync(
+            away => nodes.DigestAsync(r.Arguments.Text("node"), r.Arguments.Text("name"), away), c)),
+        new("query-block-dirty-bitmap-history", ExtensionSchema.History, HistoryAsync),
+        new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
+        new("query-status", [], (_, _) => Done(new JsonObject { ["status"] = "running", ["singlestep"] = false, ["running"] = true })),
+        new("query-name", [], (_, _) => Done(new JsonObject())),
+        new("query-tpm", [], (_, _) => Done(new JsonArray())),
+        new("quit", [], (_, _) =>
+        {
+            quit.Quit();
+            return Done(null);
+        }),
+        new("transaction", QemuSchema.Transaction(QmpActions.Schema), ledger.TransactAsync),
+    ];
+
+    private static Task<JsonNode?> Done(JsonNode? value) => Task.FromResult(value);
+
+    private Task<JsonNode?> ResizeAsync(QmpRequest request, CancellationToken cancellation) => ledger.CommandAsync(request, async away =>
+    {
+        var (device, node, size) = (
+            request.Arguments.OptionalText("device") ?? "", request.Arguments.OptionalText("node-name") ?? "", request.Arguments.Number("size"));
+        if (await actions.FindAsync(node.Length > 0 ? node : device, away) is not { } volume)
+            return QmpActions.Refuse($"Cannot find device='{device}' nor node-name='{node}'");
+        return size < 0
+            ? QmpActions.Refuse("Parameter 'size' expects a >0 size")
+            : new VolumeAction(volume.Id, new VolumeCommand.ResizeVolume(size));
+    }, cancellation);
+
+    private Task<JsonNode?> HistoryAsync(QmpRequest request, CancellationToken cancellation) => ledger.AskAsync(async away =>
+    {
+        var node = request.Arguments.Text("node");
+        if (await actions.FindAsync(node, away) is null)
+            throw new QmpException($"Node '{node}' not found");
+        var page = await queries.HistoryAsync(
+            node, new(request.Arguments.OptionalText("from"), request.Arguments.OptionalText("to"), [], Offset: null, Length: null), away);
+        var name = request.Arguments.OptionalText("name");
+        var answer = page.Answer with { Events = [.. page.Answer.Events.Where(e => name is null || Concerns(e, name))] };
+        return JsonSerializer.SerializeToNode(answer, ApiJson.Default.HistoryAnswer);
+    }, cancellation);
+
+    private static bool Concerns(HistoryEvent happened, string bitmap) =>
+        _naming.Any(
+            m => happened.Data.TryGetProperty(m, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() == bitmap);
+}
