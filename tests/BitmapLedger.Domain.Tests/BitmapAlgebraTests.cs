@@ -16,7 +16,7 @@ public sealed class BitmapAlgebraTests
         Gen.Int[0, int.MaxValue].Sample(seed =>
         {
             using var walk = new HistoryWalk(seed);
-            for (var step = 0; step < 40; step++)
+            for (var step = 0; step < 50; step++)
             {
                 walk.Step();
                 walk.CheckAll();

@@ -33,7 +33,8 @@ internal sealed class HistoryWalk : IDisposable
     /// <summary>Some writes, then a command that is allowed; checks what it must have made of bitmaps and slices.</summary>
     public void Step()
     {
-        Write();
+        if (_random.Next(4) > 0)
+            Write();
         if (_random.Next(12) == 0)
             Lose();
         var before = State;
@@ -142,14 +143,15 @@ internal sealed class HistoryWalk : IDisposable
 
     private void Command()
     {
-        var name = $"b{_random.Next(4)}";
+        var name = $"b{_random.Next(3)}";
         if (!Model.Bitmaps.TryGetValue(name, out var naive))
         {
             Bring(name);
+            Decide(new VolumeCommand.SetRetention(name, 4));
             return;
         }
 
-        if (_random.Next(6) == 0 && State.Backups.Count == 0)
+        if (_random.Next(8) == 0 && State.Backups.Count == 0)
         {
             var size = RandomSize();
             Decide(new VolumeCommand.ResizeVolume(size));
@@ -182,17 +184,17 @@ internal sealed class HistoryWalk : IDisposable
 
     private void Change(string name, NaiveBitmap naive)
     {
-        switch (_random.Next(12))
+        switch (_random.Next(20))
         {
             case 0:
                 Decide(new VolumeCommand.ClearBitmap(name));
                 Array.Clear(naive.Bits);
                 break;
-            case 1:
+            case 1 or 18:
                 Decide(new VolumeCommand.DisableBitmap(name));
                 naive.Recording = false;
                 break;
-            case 2:
+            case 2 or 19:
                 Decide(new VolumeCommand.EnableBitmap(name));
                 naive.Recording = true;
                 break;
@@ -200,21 +202,21 @@ internal sealed class HistoryWalk : IDisposable
                 Decide(new VolumeCommand.RemoveBitmap(name));
                 Model.Bitmaps.Remove(name);
                 break;
-            case 4 or 5 or 6:
+            case >= 4 and < 9:
                 Merge(name);
                 break;
-            case 7 or 8:
+            case >= 9 and < 13:
                 Bank(name, naive);
                 break;
-            case 9 when naive.Slices.Count > 0:
+            case 13 or 14 when naive.Slices.Count > 0:
                 var slice = naive.Slices.Keys.ElementAt(_random.Next(naive.Slices.Count));
                 Decide(new VolumeCommand.DeleteSlice(name, slice));
                 Model.DeleteSlice(name, slice);
                 break;
-            case 10:
+            case 15 or 16:
                 StartJob(name, naive);
                 break;
-            case 11:
+            case 17:
                 Retain(name, naive);
                 break;
         }

@@ -158,6 +158,26 @@ public sealed class SliceRuleTests : IDisposable
     }
 
     [Fact]
+    public void Rule_5_a_reader_joins_a_job_that_banks_and_outlives_it()
+    {
+        Retain(3);
+        Write(1);
+        Assert.Null(Start("banker", "incremental"));
+        Write(2);
+        Assert.Null(Start("reader", "differential"));
+        Do(new VolumeCommand.EndBackup("banker", new BackupOutcome.Succeeded()));
+        Write(3);
+        Write(4);
+        Assert.Equal((Granule, true), (_script.Count("d", "b0"), B0.Busy));
+        Assert.True(_script.Slice("d", "b0", 0).IsDirty(1));
+
+        Do(new VolumeCommand.EndBackup("reader", new BackupOutcome.Succeeded()));
+
+        Assert.Equal((3 * Granule, Granule), (_script.Count("d", "b0"), _script.Slice("d", "b0", 0).DirtyBytes));
+        Assert.Equal(4 * Granule, _script.CountFrom("d", "b0", 0));
+    }
+
+    [Fact]
     public void Rule_6_failure_and_cancel_give_every_bit_back()
     {
         Retain(3);

@@ -22,15 +22,11 @@ internal sealed class EarlierBits
         List<BitmapState> bitmaps = [];
         foreach (var bitmap in place.Bitmaps)
         {
-            var bits = Earlier(bitmap.Name, bitmap.Granularity);
-            if (bitmap.Successor is null)
-                bitmaps.Add(bitmap with { Bits = bits.With(BitmapFold.Fresh(bitmap, place.Event)) });
-            else
-                bitmaps.Add(bitmap with
-                {
-                    Bits = bits,
-                    Successor = Earlier(bitmap.SuccessorName, bitmap.Granularity).With(BitmapFold.Fresh(bitmap, place.Event)),
-                });
+            bitmaps.Add(bitmap with
+            {
+                Bits = Earlier(bitmap.Name, bitmap.Granularity),
+                Successor = bitmap.Successor is null ? null : Earlier(bitmap.SuccessorName, bitmap.Granularity),
+            });
         }
 
         return new(names, place with { Bitmaps = bitmaps });
