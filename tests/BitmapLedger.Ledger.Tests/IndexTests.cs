@@ -50,9 +50,10 @@ public sealed class IndexTests(PostgresFixture postgres)
         {
             Position[] three = [history.Position(), history.Position(), history.Position()];
             three = [.. three.OrderBy(p => p.Event).ThenBy(p => p.Lsn)];
-            using var first = await changes.ReadAsync(ledger.VolumeId, TestLedger.Size, Granularity.Finest, three[0], three[1], _none);
-            using var second = await changes.ReadAsync(ledger.VolumeId, TestLedger.Size, Granularity.Finest, three[1], three[2], _none);
-            using var both = await changes.ReadAsync(ledger.VolumeId, TestLedger.Size, Granularity.Finest, three[0], three[2], _none);
+            var size = history.SizeAt(three[2].Event);
+            using var first = await changes.ReadAsync(ledger.VolumeId, size, Granularity.Finest, three[0], three[1], _none);
+            using var second = await changes.ReadAsync(ledger.VolumeId, size, Granularity.Finest, three[1], three[2], _none);
+            using var both = await changes.ReadAsync(ledger.VolumeId, size, Granularity.Finest, three[0], three[2], _none);
 
             first.Map.UnionWith(second.Map);
 
@@ -168,10 +169,13 @@ public sealed class IndexTests(PostgresFixture postgres)
             var (from, to) = history.Range();
             var granularity = Granularity.FromShift(new[] { 9, 12, 16, 16, 20 }[i % 5]);
             using var expected = history.Fold(granularity, from, to);
-            using var changed = await changes.ReadAsync(ledger.VolumeId, TestLedger.Size, granularity, from, to, _none);
+            using var changed = await changes.ReadAsync(ledger.VolumeId, history.SizeAt(to.Event), granularity, from, to, _none);
             Assert.Equal(expected.Changed.Extents(), changed.Map.Extents());
             Assert.Equal(expected.IsExact, changed.IsExact);
             Assert.Equal(expected.Gaps, changed.Gaps);
+            Assert.Equal(
+                (history.SizeAt(from.Event), history.SizeAt(to.Event)),
+                await changes.SizesAsync(ledger.VolumeId, history.SizeAt(history.Count), from, to, _none));
 
             var offset = (from.Lsn * 7919 + i * 65_521) % TestLedger.Size;
             var end = Math.Min(TestLedger.Size, offset + 1 + (i * 3571 % 200_000));

@@ -15,6 +15,7 @@ internal sealed class RandomHistory(TestLedger ledger, int seed)
     private readonly Random _random = new(seed);
     private readonly List<IVolumeEvent> _events = [new VolumeCreated("v", TestLedger.Size, "file:/v", "/v", false, "process", "stall", 0)];
     private readonly List<string> _fine = [];
+    private long _size = TestLedger.Size;
     private long _lsn;
     private long _time = 1_750_000_000_000_000;
 
@@ -55,10 +56,14 @@ internal sealed class RandomHistory(TestLedger ledger, int seed)
         return (a.Event, a.Lsn).CompareTo((b.Event, b.Lsn)) <= 0 ? (a, b) : (b, a);
     }
 
+    /// <summary>Size of the volume behind an event.</summary>
+    public long SizeAt(long number) =>
+        _events.Take((int)number).OfType<VolumeResized>().LastOrDefault()?.Size ?? TestLedger.Size;
+
     /// <summary>What changed, folded from the first event.</summary>
     public ChangeFold Fold(Granularity granularity, Position from, Position to)
     {
-        var fold = new ChangeFold(TestLedger.Size, granularity, from, to);
+        var fold = new ChangeFold(SizeAt(to.Event), granularity, from, to);
         for (var number = 1; number <= to.Event; number++)
             fold.Apply(_events[number - 1], number);
         return fold;
@@ -82,13 +87,22 @@ internal sealed class RandomHistory(TestLedger ledger, int seed)
         var happened = _random.Next(100) switch
         {
             0 => new TrackingLost(_lsn, _lsn, $"why {_events.Count}", _lsn),
-            1 => new WritesRecovered([new(_random.NextInt64(TestLedger.Size - 70_000), 65_536)], _lsn),
+            1 => new WritesRecovered([new(_random.NextInt64(_size - 70_000), 65_536)], _lsn),
+            2 => Resized(),
             < 6 => new CheckpointCreated($"c{_events.Count}", ["v"], _lsn),
             < 9 => Fine(),
             _ => Writes(),
         };
         _events.Add(happened);
         return new(happened, Contracts.Points.Timestamps.FromMicroseconds(_time));
+    }
+
+    /// <summary>To any sector, so that it ends in the middle of blocks.</summary>
+    private VolumeResized Resized()
+    {
+        var before = _size;
+        _size = 512 * _random.NextInt64(TestLedger.Size / 1024, TestLedger.Size / 256);
+        return new(before, _size, _lsn);
     }
 
     /// <summary>Bitmaps of finer and finer granularity come and go: nodes have to do with each.</summary>
@@ -110,7 +124,7 @@ internal sealed class RandomHistory(TestLedger ledger, int seed)
         var first = _lsn + 1;
         var skipped = _random.Next(10) == 0 ? 1 : 0;
         var writes = Enumerable.Range(0, _random.Next(1, 30)).Select(i => new SingleWrite(
-            first + skipped + i, _time += _random.Next(1000), WriteKind.Write, 512 * _random.NextInt64(TestLedger.Size / 512 - 20),
+            first + skipped + i, _time += _random.Next(1000), WriteKind.Write, 512 * _random.NextInt64(_size / 512 - 20),
             512 * _random.NextInt64(1, 20), 1)).ToArray();
         _lsn = writes[^1].Lsn;
         _ = PackedWrites.TryRead(

@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
 
@@ -94,6 +95,12 @@ public sealed class BitmapReplay : IDisposable
         if (!State.Bitmaps.Any(b => b.Recording))
             return;
         var live = _live ??= new(State.Size, BitTransfer.Finest(State));
+        if (throughLsn >= writes.Packed.LastLsn)
+        {
+            _ = PackedScan.TryMark(writes.Packed.Bytes.Span, live);
+            return;
+        }
+
         foreach (var write in writes.Packed)
         {
             if (write.Lsn > throughLsn)

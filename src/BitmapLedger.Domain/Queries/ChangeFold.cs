@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
 
 namespace BitmapLedger.Domain.Queries;
 
@@ -38,6 +39,12 @@ public sealed class ChangeFold(long size, Granularity granularity, Position from
     {
         if (writes.Packed.LastLsn <= from.Lsn || writes.Packed.FirstLsn > to.Lsn)
             return;
+        if (writes.Packed.FirstLsn > from.Lsn && writes.Packed.LastLsn <= to.Lsn)
+        {
+            _ = PackedScan.TryMark(writes.Packed.Bytes.Span, Changed);
+            return;
+        }
+
         foreach (var write in writes.Packed)
         {
             if (write.Lsn > to.Lsn)

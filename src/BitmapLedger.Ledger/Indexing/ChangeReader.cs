@@ -11,9 +11,22 @@ namespace BitmapLedger.Ledger.Indexing;
 /// <param name="index">The history.</param>
 public sealed class ChangeReader(HistoryIndex index)
 {
+    /// <summary>Size of a volume at two positions.</summary>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="sizeNow">Its size now.</param>
+    /// <param name="from">The first.</param>
+    /// <param name="to">The second.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<(long From, long To)> SizesAsync(
+        Guid volumeId, long sizeNow, Position from, Position to, CancellationToken cancellation)
+    {
+        await using var look = await index.LookAsync(volumeId, cancellation);
+        return (await look.SizeAtAsync(from.Event, sizeNow, cancellation), await look.SizeAtAsync(to.Event, sizeNow, cancellation));
+    }
+
     /// <summary>What changed after one position, up to and including another.</summary>
     /// <param name="volumeId">The volume.</param>
-    /// <param name="size">Size of the volume in bytes.</param>
+    /// <param name="size">Size of the volume in bytes at <paramref name="to"/>; what was behind it is left out.</param>
     /// <param name="granularity">Bytes to which changes are rounded outward.</param>
     /// <param name="from">Where it begins.</param>
     /// <param name="to">Where it ends.</param>
@@ -62,6 +75,8 @@ public sealed class ChangeReader(HistoryIndex index)
                 List<TreeNode> lost = [];
                 await foreach (var node in look.NodesAsync(wanted, fold.Changed.Granularity, cancellation))
                 {
+                    if (!Fits(node))
+                        continue;
                     NodeSum.Union(node, fold.Changed);
                     _inexact |= node.Inexact;
                     wanted.Remove(node.Place);
@@ -85,6 +100,11 @@ public sealed class ChangeReader(HistoryIndex index)
                 await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: false, cancellation))
                     Take(row);
         }
+
+        /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what
+        /// may be true only of what is cut off: then the children say it.</summary>
+        private bool Fits(UnionNode node) =>
+            fold.Changed.VolumeBytes % node.Granularity.Bytes == 0 || NodeSum.SizeOf(node) <= fold.Changed.VolumeBytes;
 
         private void Take(EventRow row)
         {

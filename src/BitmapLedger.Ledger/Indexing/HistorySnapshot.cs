@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Data;
 using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Ledger.Storing;
 using Marten;
@@ -33,6 +34,17 @@ public sealed class HistorySnapshot(
         return await command.ExecuteScalarAsync(cancellation) is long first ? new TreeNode(1, first).Last : 0;
     }
 
+    /// <summary>Size of the volume behind an event.</summary>
+    /// <param name="number">The event.</param>
+    /// <param name="sizeNow">Its size now.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<long> SizeAtAsync(long number, long sizeNow, CancellationToken cancellation)
+    {
+        await foreach (var row in ReadAsync("and type = 'volume_resized'", number, long.MaxValue, newestFirst: false, cancellation))
+            return ((VolumeResized)row.Data()).SizeBefore;
+        return sizeNow;
+    }
+
     /// <summary>Nodes that are there and are not coarser than wanted, in no order. The bits of each are valid until the
     /// next.</summary>
     /// <param name="wanted">Which.</param>
@@ -57,26 +69,26 @@ public sealed class HistorySnapshot(
         }
     }
 
-    /// <summary>The first bytes of nodes that are there and are not coarser than wanted.</summary>
+    /// <summary>The first bytes of nodes that are there.</summary>
     /// <param name="wanted">Which.</param>
     /// <param name="bytes">How many bytes.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    public Task<Dictionary<TreeNode, byte[]>> HeadsAsync(
+    public Task<Dictionary<TreeNode, NodePart>> HeadsAsync(
         IReadOnlyCollection<TreeNode> wanted, int bytes, CancellationToken cancellation) =>
         PartsAsync([.. wanted.Select(w => (w, 0L, (long)bytes))], cancellation);
 
     /// <summary>Stretches of bytes of nodes.</summary>
     /// <param name="parts">A node, the first byte and how many; a node once.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    public async Task<Dictionary<TreeNode, byte[]>> PartsAsync(
+    public async Task<Dictionary<TreeNode, NodePart>> PartsAsync(
         IReadOnlyCollection<(TreeNode Node, long Offset, long Length)> parts, CancellationToken cancellation)
     {
-        Dictionary<TreeNode, byte[]> found = [];
+        Dictionary<TreeNode, NodePart> found = [];
         if (parts.Count == 0)
             return found;
         await using var command = Command(
             $"""
-            select n.level, n.first_event, substring(n.bits from w.start for w.length)
+            select n.level, n.first_event, substring(n.bits from w.start for w.length), n.lost
             from unnest($2::int[], $3::bigint[], $4::int[], $5::int[]) as w(level, first_event, start, length)
             join {LedgerSchema.Name}.union_nodes n
             on n.volume_id = $1 and n.version = {UnionNodes.Version} and n.level = w.level and n.first_event = w.first_event
@@ -87,7 +99,8 @@ public sealed class HistorySnapshot(
         Add(command, parts.Select(p => (int)p.Length).ToArray(), NpgsqlDbType.Integer);
         await using var row = await command.ExecuteReaderAsync(cancellation);
         while (await row.ReadAsync(cancellation))
-            found[new(row.GetInt32(0), row.GetInt64(1))] = await row.GetFieldValueAsync<byte[]>(2, cancellation);
+            found[new(row.GetInt32(0), row.GetInt64(1))] = new(
+                await row.GetFieldValueAsync<byte[]>(2, cancellation), row.GetBoolean(3));
         return found;
     }
 

@@ -65,6 +65,13 @@ internal sealed class NodeSum : IDisposable
             throw new CorruptionException($"the node of events {node.Place.First} to {node.Place.Last} in union_nodes", 0, fault.ToString());
     }
 
+    /// <summary>Size of the volume that a node was made for; 0 when its bits are not what was written.</summary>
+    public static long SizeOf(UnionNode node)
+    {
+        _ = NodeDirectory.TryRead(node.Bits.Span, out var directory, out _);
+        return directory?.VolumeBytes ?? 0;
+    }
+
     private void Add(long firstLsn, long lastLsn)
     {
         if (_firstLsn == 0)

@@ -8,7 +8,8 @@ namespace BitmapLedger.Ledger.Indexing;
 
 /// <summary>
 /// Walks back through a history and down the union tree, only into nodes that touch the bytes that are asked about; of each
-/// node no more is fetched than its head and the containers of those bytes. A node that is not there is walked into.
+/// node no more is fetched than its head and the containers of those bytes. A node that is not there, or that stands for lost
+/// writes, is walked into.
 /// </summary>
 /// <param name="look">The history.</param>
 /// <param name="offset">First byte of the volume that is asked about.</param>
@@ -64,9 +65,9 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
             nodes.Add(_ahead.Pop().Node);
         var heads = await look.HeadsAsync(nodes, NodeDirectory.HeadBytesGood, cancellation);
         Dictionary<TreeNode, (NodeDirectory Directory, NodeSlice Slice)> slices = [];
-        foreach (var (node, head) in heads)
+        foreach (var (node, head) in heads.Where(h => !h.Value.Lost))
         {
-            var directory = await DirectoryAsync(node, head, cancellation);
+            var directory = await DirectoryAsync(node, head.Bytes, cancellation);
             slices[node] = (directory, directory.Find(offset, end));
         }
 
@@ -76,7 +77,7 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
         nodes.Reverse();
         foreach (var node in nodes)
             if (!slices.TryGetValue(node, out var found)
-                || Touches(node, found.Directory, found.Slice, parts.GetValueOrDefault(node, [])))
+                || Touches(node, found.Directory, found.Slice, parts.TryGetValue(node, out var part) ? part.Bytes : []))
                 _ahead.Push((node, true));
     }
 
@@ -86,7 +87,7 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
         if (fault == CodecFault.Incomplete && needed > head.Length)
         {
             var whole = await look.HeadsAsync([node], needed, cancellation);
-            fault = NodeDirectory.TryRead(whole[node], out directory, out _);
+            fault = NodeDirectory.TryRead(whole[node].Bytes, out directory, out _);
         }
 
         return directory ?? throw Damaged(node, fault);

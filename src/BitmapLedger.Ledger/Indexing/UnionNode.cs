@@ -14,3 +14,8 @@ namespace BitmapLedger.Ledger.Indexing;
 /// says.</param>
 public readonly record struct UnionNode(
     TreeNode Place, long FirstLsn, long LastLsn, Granularity Granularity, bool Lost, bool Inexact, ReadOnlyMemory<byte> Bits);
+
+/// <summary>A part of a node's bytes.</summary>
+/// <param name="Bytes">The bytes.</param>
+/// <param name="Lost">Whether writes may have gone unrecorded in it.</param>
+public readonly record struct NodePart(byte[] Bytes, bool Lost);

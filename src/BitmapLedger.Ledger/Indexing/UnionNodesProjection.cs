@@ -100,18 +100,12 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             foreach (var child in missing.Where(c => !_sealed.ContainsKey(c)))
                 _sealed[child] = await new Page(look, page, new()).SealAsync(child, cancellation);
             var nodes = children.ConvertAll(c => _sealed[c]);
-            using var sum = new NodeSum(place, nodes.Max(n => SizeOf(n)), nodes.Max(n => n.Granularity));
+            using var sum = new NodeSum(place, nodes.Max(NodeSum.SizeOf), nodes.Max(n => n.Granularity));
             foreach (var node in nodes)
                 sum.Add(node);
             foreach (var child in children)
                 _sealed.Remove(child);
             return sum.Seal();
-        }
-
-        private static long SizeOf(UnionNode node)
-        {
-            _ = Bitmaps.Nodes.NodeDirectory.TryRead(node.Bits.Span, out var directory, out _);
-            return directory?.VolumeBytes ?? 0;
         }
     }
 }

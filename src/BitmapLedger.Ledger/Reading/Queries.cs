@@ -60,11 +60,12 @@ public sealed class Queries(
                 $"{bytes} is not; take 512 to 2G");
         var state = await points.CurrentAsync(volume, cancellation);
         var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation);
-        using var changed = await changes.ReadAsync(state.Id, state.Size, grain, first.At, last.At, cancellation);
+        var sizes = await changes.SizesAsync(state.Id, state.Size, first.At, last.At, cancellation);
+        using var changed = await changes.ReadAsync(state.Id, sizes.To, grain, first.At, last.At, cancellation);
         var shown = BitFormat.Of(changed.Map, format);
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
-                state.Size, state.Size), changed.IsExact, Show(changed.Gaps),
+                sizes.From, sizes.To), changed.IsExact, Show(changed.Gaps),
             changed.Map.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
