@@ -93,11 +93,14 @@ internal sealed class BitmapTable(long size) : IDisposable
     /// <summary>Bits as they are now, every write so far included.</summary>
     /// <param name="name">The bitmap that is wanted; null for all.</param>
     /// <param name="withSha256">Whether digests are wanted.</param>
+    /// <returns>None while it is not known what they are.</returns>
     public List<BitmapDigest> DigestLive(string? name, bool withSha256)
     {
         lock (_lock)
         {
-            return _complete
+            // Behind a cut to another size the bitmaps have the old one until they are settled.
+            return _complete && _bitmaps.TrueForAll(b => b.Base.VolumeBytes == _live.VolumeBytes)
+                && _swapped.TrueForAll(s => s.Map.VolumeBytes == _live.VolumeBytes)
                 ? [.. _bitmaps.Where(b => name is null || b.Name == name).Select(b => DigestLive(b, withSha256))]
                 : [];
         }

@@ -49,7 +49,7 @@ public sealed class LockstepTests(ITestOutputHelper output)
         return null;
     }
 
-    private static string? Try(Pair pair, IReadOnlyList<Step> steps)
+    private static string? Try(Pair pair, List<Step> steps)
     {
         if (pair.Reset(Size) is { } before)
             return before;
@@ -60,13 +60,13 @@ public sealed class LockstepTests(ITestOutputHelper output)
     }
 
     /// <summary>Leaves out halves, quarters … single steps, as long as what is left still parts the two.</summary>
-    private static (IReadOnlyList<Step> Steps, string Said) Shrink(Pair pair, IReadOnlyList<Step> steps, string said)
+    private static (List<Step> Steps, string Said) Shrink(Pair pair, List<Step> steps, string said)
     {
         for (var chunk = steps.Count / 2; chunk > 0; chunk /= 2)
         {
             for (var at = 0; at + chunk <= steps.Count;)
             {
-                Step[] shorter = [.. steps.Take(at), .. steps.Skip(at + chunk)];
+                List<Step> shorter = [.. steps.Take(at), .. steps.Skip(at + chunk)];
                 if (Try(pair, shorter) is { } parted)
                     (steps, said) = (shorter, parted);
                 else

@@ -16,7 +16,7 @@ internal sealed class Pair : IDisposable
     private readonly QmpLines _theirs;
     private readonly string _ourSocket;
     private readonly Dictionary<int, (NbdWriter Ours, NbdWriter Theirs)> _writers = [];
-    private IReadOnlyList<JsonObject> _last = [];
+    private List<JsonObject> _last = [];
 
     public Pair(Ledger ledger, QemuStorageDaemon qemu, string directory, string name, long size)
     {
@@ -35,12 +35,12 @@ internal sealed class Pair : IDisposable
                 image.SetLength(size);
             _theirs.Execute($$$"""
                 {"execute":"blockdev-add","arguments":{"driver":"raw","node-name":"{{{node}}}","discard":"unmap",
-                 "file":{"driver":"file","filename":"{{{file}}}","discard":"unmap"}}}
+                 "file":{"driver":"file","filename":"{{{file}}}","discard":"unmap"} } }
                 """.ReplaceLineEndings(" "));
         }
 
         _theirs.Execute($$$"""
-            {"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{NbdSocket}}}"}}}}
+            {"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{NbdSocket}}}"} } } }
             """);
         Open(0);
         Open(1);
@@ -151,8 +151,11 @@ internal sealed class Pair : IDisposable
     private string? Compare()
     {
         const string query = """{"execute":"query-named-block-nodes"}""";
+        var reply = _ours.Ask(query)[0];
+        if (!reply.StartsWith("{\"return\"", StringComparison.Ordinal))
+            return $"{query}\nwe:   {reply}";
         _last = Nodes(_theirs.Ask(query)[0]);
-        var ours = Nodes(_ours.Ask(query)[0]);
+        var ours = Nodes(reply);
         foreach (var (they, we) in _last.Zip(ours))
         {
             if (WireText.Write(they) is var theirText && WireText.Write(we) is var ourText && theirText != ourText)
