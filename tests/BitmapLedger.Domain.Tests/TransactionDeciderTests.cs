@@ -134,7 +134,8 @@ public sealed class TransactionDeciderTests : IDisposable
         _script.Do(("a", new VolumeCommand.StartBackup("j", "full", [])));
 
         Assert.StartsWith(
-            "Permission conflict on node 'a': permissions 'resize' are both required by ", Try(("a", new VolumeCommand.ResizeVolume(512))), StringComparison.Ordinal);
+            "Permission conflict on node 'a': permissions 'resize' are both required by ", Try(("a", new VolumeCommand.ResizeVolume(512))),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -142,8 +143,10 @@ public sealed class TransactionDeciderTests : IDisposable
     {
         using var other = new NativeBitmap(Size * 2, Granularity.Default);
 
-        Assert.Contains("are for 2097152 bytes", Try(("a", new VolumeCommand.ImportBitmap("x", 65536, new(false, true), BitmapCodec.Encode(other), "t"))), StringComparison.Ordinal);
-        Assert.Contains("cannot be read", Try(("a", new VolumeCommand.ImportBitmap("x", 65536, new(false, true), [1, 2], "t"))), StringComparison.Ordinal);
+        Assert.Contains("are for 2097152 bytes", Import(BitmapCodec.Encode(other)), StringComparison.Ordinal);
+        Assert.Contains("cannot be read", Import([1, 2]), StringComparison.Ordinal);
+
+        string? Import(byte[] bits) => Try(("a", new VolumeCommand.ImportBitmap("x", 65536, new(false, true), bits, "t")));
     }
 
     [Fact]

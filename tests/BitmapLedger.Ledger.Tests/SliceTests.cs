@@ -71,6 +71,7 @@ public sealed class SliceTests(PostgresFixture postgres)
 
         var json = ledger.Store.Options.Serializer();
         Assert.Equal(json.ToJson(state), json.ToJson((await ledger.Streams.LoadAsync(ledger.VolumeId, _none))!));
+        Assert.Equal("c", Assert.Single(await ledger.Streams.CheckpointsAsync(ledger.VolumeId, _none)).Name);
         await new LedgerSchema(ledger.Store, ledger.Source).RequireAsync(_none);
         await ProjectAsync(ledger);
         await EqualAsync(ledger);
@@ -144,7 +145,7 @@ public sealed class SliceTests(PostgresFixture postgres)
         }
 
         await ledger.DecideAsync(new VolumeCommand.CreateCheckpoint("last", ["v"]), new VolumeCommand.DeleteCheckpoint("c1"));
-        var reader = new CheckpointReader(ledger.Points, ledger.Reader);
+        var reader = new CheckpointReader(ledger.Points, ledger.Streams, ledger.Reader);
 
         var checkpoints = await reader.ListAsync("v", _none);
 
@@ -189,10 +190,13 @@ public sealed class SliceTests(PostgresFixture postgres)
 
     private const string OldSchema =
         """
-        update bitmapledger.mt_doc_volumestate set data = (data - 'sizes' - 'backups') || jsonb_build_object('bitmaps', (
-            select jsonb_agg(jsonb_build_object('name', b -> 'name', 'granularity', b -> 'granularity', 'recording', b -> 'recording', 'persistent', b -> 'persistent'))
+        update bitmapledger.mt_doc_volumestate set data = (data - 'sizes' - 'backups' - 'checkpoint_count') || jsonb_build_object(
+            'checkpoints', '[]'::jsonb, 'bitmaps', (
+            select jsonb_agg(jsonb_build_object(
+                'name', b -> 'name', 'granularity', b -> 'granularity', 'recording', b -> 'recording', 'persistent', b -> 'persistent'))
             from jsonb_array_elements(data -> 'bitmaps') b));
         drop table bitmapledger.slice_bits;
+        truncate bitmapledger.mt_doc_checkpointrow;
         alter table bitmapledger.bitmap_bits drop column successors;
         insert into bitmapledger.bitmap_bits select id, 3, data, '{}', '{}' from bitmapledger.mt_doc_volumestate;
         insert into bitmapledger.mt_event_progression (name, last_seq_id) values ('bitmap-bits:All', 3);
@@ -213,7 +217,7 @@ public sealed class SliceTests(PostgresFixture postgres)
 
     /// <summary>Who holds the writes to a byte, oldest first.</summary>
     private static async Task<string[]> HeldAsync(TestLedger ledger, long offset) =>
-        [.. (await new Blame(ledger.Points, ledger.Reader).AskAsync("v", offset, 1, null, null, null, _none))
+        [.. (await new Blame(ledger.Points, ledger.Streams, ledger.Index).AskAsync("v", offset, 1, null, null, null, _none))
             .Writes.Reverse().Select(w => string.Join(' ', w.HeldBy))];
 
     private static async Task ProjectAsync(TestLedger ledger)

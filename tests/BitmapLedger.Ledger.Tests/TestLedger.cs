@@ -95,7 +95,7 @@ internal sealed class TestLedger : IAsyncDisposable
     public async Task DecideAsync(params VolumeCommand[] commands)
     {
         await Shipper.ShipAllAsync(VolumeId, CancellationToken.None);
-        var state = (await Streams.LoadAsync(VolumeId, CancellationToken.None))!;
+        var state = await Streams.FindAsync("v", CancellationToken.None);
         var decision = VolumeDecider.Decide(commands, state, state.LastLsn, default);
         Assert.Null(decision.Refusal);
         await AppendAsync(state.Event, [.. decision.Events]);
