@@ -127,10 +127,17 @@ public sealed class Ledger : IAsyncDisposable
     /// <returns>The exit code of <c>bml serve</c>.</returns>
     public async Task<int> StopAsync()
     {
+        if (_serve is { HasExited: false })
+            Posix.Signal(_serve.Id, Posix.SigTerm);
+        return await EndedAsync();
+    }
+
+    /// <summary>Awaits the end of <c>bml serve</c>, whoever told it to.</summary>
+    /// <returns>Its exit code.</returns>
+    public async Task<int> EndedAsync()
+    {
         if (_serve is null)
             return 0;
-        if (!_serve.HasExited)
-            Posix.Signal(_serve.Id, Posix.SigTerm);
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
         await _serve.WaitForExitAsync(limit.Token);
         var exitCode = _serve.ExitCode;

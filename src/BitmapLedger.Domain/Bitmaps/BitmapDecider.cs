@@ -39,8 +39,8 @@ internal static class BitmapDecider
         }
     }
 
-    /// <summary>The checks of a merge in QEMU's order: the target is there, then each source, then the target may be
-    /// modified.</summary>
+    /// <summary>The checks of a merge in QEMU's order: the target is there; then for each source that it is there, that the
+    /// target may be modified, that the source may be used, and that they are of one size.</summary>
     public static Refusal? RefuseMerge(VolumeCommand.MergeBitmap merge, DecidingVolume target, Deciding volumes)
     {
         if (target.Bitmap(merge.Target) is null)
@@ -48,7 +48,9 @@ internal static class BitmapDecider
         foreach (var source in merge.Sources)
         {
             var volume = source.Volume is { } id ? volumes.Volume(id) : target;
-            if (BitmapRefusals.Use(source.Name, volume) is { } refusal)
+            if (volume.Bitmap(source.Name) is null)
+                return BitmapRefusals.NotFound(source.Name);
+            if ((BitmapRefusals.Modify(merge.Target, target) ?? BitmapRefusals.Use(source.Name, volume)) is { } refusal)
                 return refusal;
             if (volume.State.Size != target.State.Size)
                 return Refusal.BadArgument(
@@ -56,7 +58,7 @@ internal static class BitmapDecider
                     + "and can't be merged");
         }
 
-        return BitmapRefusals.Modify(merge.Target, target);
+        return null;
     }
 
     /// <summary>The event of a merge; the bits of foreign sources are still to be given. Of nothing, nothing happens.</summary>

@@ -34,6 +34,12 @@ public static class ExtensionSchema
         _node, _name.Optional, new Member("from", ArgumentType.Text).Optional, new Member("to", ArgumentType.Text).Optional,
     ];
 
+    /// <summary><c>query-block-dirty-bitmap-slices</c>.</summary>
+    public static IReadOnlyList<Member> Slices { get; } = [_node, _name];
+
+    /// <summary><c>query-block-checkpoints</c>: without a node, of all.</summary>
+    public static IReadOnlyList<Member> Checkpoints { get; } = [_node.Optional];
+
     /// <summary><c>query-command</c>.</summary>
     public static IReadOnlyList<Member> CommandById { get; } = [new("command-id", ArgumentType.Text)];
 }

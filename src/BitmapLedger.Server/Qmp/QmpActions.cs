@@ -43,7 +43,7 @@ internal sealed class QmpActions(VolumeStreams streams)
     {
         "abort" => [Refuse()],
         "block-dirty-bitmap-add" => [await AddAsync(data, cancellation)],
-        "block-dirty-bitmap-merge" => [await MergeAsync(data, cancellation)],
+        "block-dirty-bitmap-merge" => await MergeAsync(data, cancellation),
         "block-checkpoint-add" => await CheckpointsAsync(
             data, new VolumeCommand.CreateCheckpoint(data.Text("name"), [.. Names(data)]), cancellation),
         "block-checkpoint-remove" => await CheckpointsAsync(data, new VolumeCommand.DeleteCheckpoint(data.Text("name")), cancellation),
@@ -103,14 +103,11 @@ internal sealed class QmpActions(VolumeStreams streams)
         });
     }
 
-    private async Task<VolumeAction> MergeAsync(Arguments data, CancellationToken cancellation)
+    private async Task<IReadOnlyList<VolumeAction>> MergeAsync(Arguments data, CancellationToken cancellation)
     {
-        var node = data.Text("node");
-        var target = data.Text("target");
+        var (node, target) = (data.Text("node"), data.Text("target"));
         if (await FindAsync(node, cancellation) is not { } volume)
-            return NoNode(node);
-        if (!data.List("bitmaps").Any(b => b is JsonObject))
-            return new(volume.Id, new VolumeCommand.MergeBitmap(target, [.. data.List("bitmaps").Select(b => new BitmapRef((string)b!))]));
+            return [NoNode(node)];
         List<BitmapRef> sources = [];
         foreach (var source in data.List("bitmaps"))
         {
@@ -121,30 +118,34 @@ internal sealed class QmpActions(VolumeStreams streams)
             }
 
             var from = (string)foreign["node"]!;
+            // QEMU looks at the target, and at the sources before this one, first.
             if (await FindAsync(from, cancellation) is not { } other)
-                // Sources before it may be wrong already: QEMU looks at them first.
-                return volume.Bitmap(target) is null ? new(volume.Id, new VolumeCommand.MergeBitmap(target, []))
-                    : sources.Find(s => s.Volume is null && volume.Bitmap(s.Name) is null) is { } unknown
-                        ? new(volume.Id, new VolumeCommand.MergeBitmap(target, [unknown]))
-                        : NoNode(from);
+                return [new(volume.Id, new VolumeCommand.MergeBitmap(target, sources)), NoNode(from)];
             sources.Add(new((string)foreign["name"]!, other.Id == volume.Id ? null : other.Id));
         }
 
-        return new(volume.Id, new VolumeCommand.MergeBitmap(target, sources));
+        return [new(volume.Id, new VolumeCommand.MergeBitmap(target, sources))];
     }
 
     private async Task<IReadOnlyList<VolumeAction>> CheckpointsAsync(
         Arguments data, VolumeCommand command, CancellationToken cancellation)
     {
-        var nodes = data.Members.ContainsKey("nodes")
-            ? [.. Names(data)]
-            : (await streams.AllAsync(cancellation)).Where(v => v.Checkpoint(data.Text("name")) is not null).Select(v => v.Name).ToList();
+        var nodes = data.Members.ContainsKey("nodes") ? Names(data).ToList() : await WithCheckpointAsync(data.Text("name"), cancellation);
         if (nodes.Count == 0)
             return [Refuse(data.Members.ContainsKey("nodes") ? "No node is named" : $"Checkpoint '{data.Text("name")}' not found")];
         List<VolumeAction> actions = [];
         foreach (var node in nodes)
             actions.Add(await FindAsync(node, cancellation) is { } volume ? new(volume.Id, command) : NoNode(node));
         return actions;
+    }
+
+    private async Task<List<string>> WithCheckpointAsync(string name, CancellationToken cancellation)
+    {
+        List<string> nodes = [];
+        foreach (var volume in await streams.AllAsync(cancellation))
+            if ((await streams.CheckpointsAsync(volume.Id, cancellation)).Any(c => c.Name == name))
+                nodes.Add(volume.Name);
+        return nodes;
     }
 
     private static IEnumerable<string> Names(Arguments data) =>

@@ -1,10 +1,5 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
-using BitmapLedger.Contracts;
-using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain.Volumes;
-using BitmapLedger.Ledger.Reading;
-using BitmapLedger.Qmp;
 using BitmapLedger.Qmp.Commands;
 using BitmapLedger.Qmp.Schema;
 using BitmapLedger.Qmp.Serving;
@@ -13,11 +8,8 @@ namespace BitmapLedger.Server.Qmp;
 
 /// <summary>The commands of <c>run/qmp.sock</c>, beside the negotiation: what is here is what <c>query-commands</c> lists.</summary>
 internal sealed class QmpCommands(
-    QmpLedger ledger, QmpNodes nodes, QmpActions actions, Queries queries, QuitRequest quit)
+    QmpLedger ledger, QmpNodes nodes, QmpActions actions, QmpHistory history, QuitRequest quit)
 {
-    /// <summary>Members of events that name a bitmap.</summary>
-    private static readonly string[] _naming = ["name", "bitmap", "target"];
-
     public IReadOnlyList<QmpCommand> All() =>
     [
         new("query-block", [], (_, c) => ledger.AskAsync(nodes.DevicesAsync, c)),
@@ -26,7 +18,12 @@ internal sealed class QmpCommands(
         .. QmpActions.Schema.Where(a => a.Key != "abort").Select(a => new QmpCommand(a.Key, a.Value, ledger.OneAsync)),
         new("x-debug-block-dirty-bitmap-sha256", QemuSchema.Bitmap, (r, c) => ledger.AskAsync(
             away => nodes.DigestAsync(r.Arguments.Text("node"), r.Arguments.Text("name"), away), c)),
-        new("query-block-dirty-bitmap-history", ExtensionSchema.History, HistoryAsync),
+        new("query-block-dirty-bitmap-history", ExtensionSchema.History, (r, c) => ledger.AskAsync(
+            away => history.EventsAsync(r.Arguments, away), c)),
+        new("query-block-dirty-bitmap-slices", ExtensionSchema.Slices, (r, c) => ledger.AskAsync(
+            away => history.SlicesAsync(r.Arguments, away), c)),
+        new("query-block-checkpoints", ExtensionSchema.Checkpoints, (r, c) => ledger.AskAsync(
+            away => history.CheckpointsAsync(r.Arguments.OptionalText("node"), away), c)),
         new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
         new("query-status", [], (_, _) => Done(new JsonObject { ["status"] = "running", ["singlestep"] = false, ["running"] = true })),
         new("query-name", [], (_, _) => Done(new JsonObject())),
@@ -51,20 +48,4 @@ internal sealed class QmpCommands(
             ? QmpActions.Refuse("Parameter 'size' expects a >0 size")
             : new VolumeAction(volume.Id, new VolumeCommand.ResizeVolume(size));
     }, cancellation);
-
-    private Task<JsonNode?> HistoryAsync(QmpRequest request, CancellationToken cancellation) => ledger.AskAsync(async away =>
-    {
-        var node = request.Arguments.Text("node");
-        if (await actions.FindAsync(node, away) is null)
-            throw new QmpException($"Node '{node}' not found");
-        var page = await queries.HistoryAsync(
-            node, new(request.Arguments.OptionalText("from"), request.Arguments.OptionalText("to"), [], Offset: null, Length: null), away);
-        var name = request.Arguments.OptionalText("name");
-        var answer = page.Answer with { Events = [.. page.Answer.Events.Where(e => name is null || Concerns(e, name))] };
-        return JsonSerializer.SerializeToNode(answer, ApiJson.Default.HistoryAnswer);
-    }, cancellation);
-
-    private static bool Concerns(HistoryEvent happened, string bitmap) =>
-        _naming.Any(
-            m => happened.Data.TryGetProperty(m, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() == bitmap);
 }

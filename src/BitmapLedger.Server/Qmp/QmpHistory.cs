@@ -1,0 +1,78 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Storing;
+using BitmapLedger.Qmp;
+using BitmapLedger.Qmp.Schema;
+
+namespace BitmapLedger.Server.Qmp;
+
+/// <summary>Questions that QEMU cannot answer: history, slices, checkpoints. In the words of HTTP.</summary>
+internal sealed class QmpHistory(
+    QmpActions actions, Queries queries, SliceReader slices, CheckpointReader checkpoints, VolumeStreams streams)
+{
+    /// <summary>Members of events that name a bitmap.</summary>
+    private static readonly string[] _naming = ["name", "bitmap", "target"];
+
+    /// <summary>The events of a node, or those that concern one of its bitmaps.</summary>
+    public async Task<JsonNode?> EventsAsync(Arguments arguments, CancellationToken cancellation)
+    {
+        var node = await RequireAsync(arguments.Text("node"), cancellation);
+        var page = await queries.HistoryAsync(
+            node, new(arguments.OptionalText("from"), arguments.OptionalText("to"), [], Offset: null, Length: null), cancellation);
+        var name = arguments.OptionalText("name");
+        return JsonSerializer.SerializeToNode(
+            page.Answer with { Events = [.. page.Answer.Events.Where(e => name is null || Concerns(e, name))] }, ApiJson.Default.HistoryAnswer);
+    }
+
+    /// <summary>The slices of a bitmap, ascending.</summary>
+    public async Task<JsonNode?> SlicesAsync(Arguments arguments, CancellationToken cancellation)
+    {
+        var node = await RequireAsync(arguments.Text("node"), cancellation);
+        return new JsonArray([.. (await slices.ListAsync(node, arguments.Text("name"), cancellation)).Select(s => new JsonObject
+        {
+            ["slice"] = s.Slice,
+            ["count"] = s.Count,
+            ["sha256"] = s.Sha256,
+            ["from"] = Show(s.From.Answer),
+            ["to"] = Show(s.To.Answer),
+            ["cause"] = s.Cause,
+        })]);
+    }
+
+    /// <summary>The checkpoints of a node, or of all, oldest first.</summary>
+    public async Task<JsonNode?> CheckpointsAsync(string? node, CancellationToken cancellation)
+    {
+        var shown = new JsonArray();
+        string[] nodes = node is null
+            ? [.. (await streams.AllAsync(cancellation)).Select(v => v.Name)]
+            : [await RequireAsync(node, cancellation)];
+        foreach (var name in nodes)
+        {
+            foreach (var checkpoint in await checkpoints.ListAsync(name, cancellation))
+            {
+                shown.Add(new JsonObject
+                {
+                    ["name"] = checkpoint.Name,
+                    ["node"] = name,
+                    ["parent"] = checkpoint.Parent,
+                    ["at"] = Show(checkpoint.At.Answer),
+                    ["count"] = checkpoint.Count,
+                });
+            }
+        }
+
+        return shown;
+    }
+
+    private async Task<string> RequireAsync(string node, CancellationToken cancellation) =>
+        await actions.FindAsync(node, cancellation) is { } volume ? volume.Name : throw new QmpException($"Node '{node}' not found");
+
+    private static JsonObject Show(PositionAnswer at) =>
+        new() { ["asked"] = at.Asked, ["event"] = at.Event, ["lsn"] = at.Lsn, ["time"] = at.Time };
+
+    private static bool Concerns(HistoryEvent happened, string bitmap) => _naming.Any(
+        m => happened.Data.TryGetProperty(m, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() == bitmap);
+}

@@ -1,0 +1,171 @@
+using System.Text.Json.Nodes;
+using BitmapLedger.Qmp;
+using BitmapLedger.Qmp.Client;
+using BitmapLedger.Testing;
+
+namespace BitmapLedger.Conformance.Tests;
+
+/// <summary>What <c>run/qmp.sock</c> does beyond what QEMU can be asked about.</summary>
+public sealed class QmpEndpointTests
+{
+    private static readonly CancellationToken _never = CancellationToken.None;
+
+    [Fact]
+    public async Task Slices_checkpoints_history_and_command_ids_over_qmp()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        await Do(qmp, "block-dirty-bitmap-add", "b0");
+        await qmp.ExecuteAsync("block-dirty-bitmap-set-retention", Bitmap("b0", ("slices", 1), ("overflow", "fail")), _never);
+        Write(ledger, 0);
+
+        var banked = await qmp.ExecuteAsync("block-dirty-bitmap-slice-create", Bitmap("b0"), _never);
+        var full = await RefusalAsync(qmp, "block-dirty-bitmap-slice-create", Bitmap("b0"));
+        Write(ledger, 512 << 10);
+        var cycled = await qmp.ExecuteAsync("block-dirty-bitmap-slice-create", Bitmap("b0", ("force-cycle", true)), _never);
+
+        Assert.Equal(0, (long?)banked!["slice"]);
+        Assert.Equal("Bitmap 'b0' already retains 1 slices", full);
+        Assert.Equal("""{"slice":1,"dropped-slices":[{"b0":0}]}""", cycled!.ToJsonString());
+        var slices = (await qmp.ExecuteAsync("query-block-dirty-bitmap-slices", Bitmap("b0"), _never))!.AsArray();
+        Assert.Equal((1L, 65_536L, "manual"), ((long)slices[0]!["slice"]!, (long)slices[0]!["count"]!, (string)slices[0]!["cause"]!));
+        await foreach (var happened in qmp.Events)
+        {
+            Assert.Equal("SLICES_DROPPED", happened.Name);
+            break;
+        }
+
+        await qmp.ExecuteAsync("block-checkpoint-add", new JsonObject { ["name"] = "k", ["nodes"] = new JsonArray("v") }, _never);
+        var checkpoints = (await qmp.ExecuteAsync("query-block-checkpoints", arguments: null, _never))!.AsArray();
+        Assert.Equal(("k", "v"), ((string)checkpoints[0]!["name"]!, (string)checkpoints[0]!["node"]!));
+        await qmp.ExecuteAsync("block-checkpoint-remove", new JsonObject { ["name"] = "k" }, _never);
+        var history = await qmp.ExecuteAsync("query-block-dirty-bitmap-history", Bitmap("b0"), _never);
+        Assert.Contains(history!["events"]!.AsArray(), e => (string?)e!["type"] == "SliceDropped");
+    }
+
+    [Fact]
+    public async Task A_command_id_acts_once_and_can_be_looked_up()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+
+        for (var i = 0; i < 2; i++)
+            await qmp.SendAsync(WithId("add-b0", "block-dirty-bitmap-add", Bitmap("b0")), _never);
+        var other = await Assert.ThrowsAsync<QmpException>(
+            () => qmp.SendAsync(WithId("add-b0", "block-dirty-bitmap-add", Bitmap("b1")), _never));
+        var refused = await Assert.ThrowsAsync<QmpException>(
+            () => qmp.SendAsync(WithId("again", "block-dirty-bitmap-add", Bitmap("b0")), _never));
+
+        Assert.Contains("was used for another command", other.Description, StringComparison.Ordinal);
+        Assert.Equal("Bitmap already exists: b0", refused.Description);
+        Assert.Equal("done", (string?)(await LookUpAsync("add-b0"))!["state"]);
+        Assert.Equal("Bitmap already exists: b0", (string?)(await LookUpAsync("again"))!["reply"]!["desc"]);
+        await Assert.ThrowsAsync<QmpException>(() => LookUpAsync("never"));
+
+        Task<JsonNode?> LookUpAsync(string id) => qmp.ExecuteAsync("query-command", new JsonObject { ["command-id"] = id }, _never);
+    }
+
+    [Fact]
+    public async Task Of_two_clients_that_want_the_same_one_gets_it()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var one = await ConnectAsync(ledger);
+        await using var two = await ConnectAsync(ledger);
+
+        for (var i = 0; i < 10; i++)
+        {
+            var added = await Task.WhenAll(AddAsync(one, $"b{i}"), AddAsync(two, $"b{i}"));
+            Assert.Equal([$"Bitmap already exists: b{i}", "done"], added.Order(StringComparer.Ordinal));
+        }
+
+        static async Task<string> AddAsync(QmpClient client, string name)
+        {
+            try
+            {
+                await Do(client, "block-dirty-bitmap-add", name);
+                return "done";
+            }
+            catch (QmpException refusal)
+            {
+                return refusal.Description;
+            }
+        }
+    }
+
+    [Fact]
+    public async Task While_postgresql_is_away_commands_say_so_and_afterwards_they_work()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        ledger.FreezePostgres();
+        var refusal = await RefusalAsync(qmp, "block-dirty-bitmap-add", Bitmap("b0"));
+        Assert.StartsWith("PostgreSQL is away", refusal, StringComparison.Ordinal);
+        Assert.NotNull(await qmp.ExecuteAsync("query-version", arguments: null, _never));
+
+        ledger.ThawPostgres();
+
+        await ledger.AnswersAsync("volume", "list");
+        await Do(qmp, "block-dirty-bitmap-add", "b0");
+    }
+
+    [Fact]
+    public async Task Merging_nothing_changes_nothing_where_qemu_crashes()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        await Do(qmp, "block-dirty-bitmap-add", "b0");
+
+        await qmp.ExecuteAsync(
+            "block-dirty-bitmap-merge", new JsonObject { ["node"] = "v", ["target"] = "b0", ["bitmaps"] = new JsonArray() }, _never);
+        var enable = new JsonObject { ["type"] = "block-dirty-bitmap-enable", ["data"] = Bitmap("none") };
+
+        Assert.Equal(
+            "Dirty bitmap 'none' not found", await RefusalAsync(qmp, "transaction", new JsonObject { ["actions"] = new JsonArray(enable) }));
+    }
+
+    [Fact]
+    public async Task Quit_ends_everything_in_order()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        await using var qmp = await ConnectAsync(ledger);
+
+        await qmp.ExecuteAsync("quit", arguments: null, _never);
+
+        Assert.Equal(0, await ledger.EndedAsync());
+        Assert.All(new[] { "agent", "server" }, p => Assert.False(Posix.IsAlive(ledger.Pid(p))));
+    }
+
+    private static Task<QmpClient> ConnectAsync(Ledger ledger)
+    {
+        var path = ledger.ReadyLine.Split(' ').Single(w => w.StartsWith("qmp=", StringComparison.Ordinal))["qmp=".Length..];
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
+        return QmpClient.ConnectAsync(path, ["oob"], _never);
+    }
+
+    private static JsonObject Bitmap(string name, params IEnumerable<(string Key, JsonNode Value)> more)
+    {
+        var arguments = new JsonObject { ["node"] = "v", ["name"] = name };
+        foreach (var (key, value) in more)
+            arguments[key] = value;
+        return arguments;
+    }
+
+    private static JsonObject WithId(string id, string command, JsonObject arguments) =>
+        new() { ["execute"] = command, ["arguments"] = arguments, ["command-id"] = id };
+
+    private static Task<JsonNode?> Do(QmpClient qmp, string command, string name) => qmp.ExecuteAsync(command, Bitmap(name), _never);
+
+    private static async Task<string> RefusalAsync(QmpClient qmp, string command, JsonObject arguments) =>
+        (await Assert.ThrowsAsync<QmpException>(() => qmp.ExecuteAsync(command, arguments, _never))).Description;
+
+    private static void Write(Ledger ledger, long offset)
+    {
+        using var disk = new NbdWriter(ledger.NbdSocket, "v");
+        Assert.Equal(0u, disk.Write(offset, 4096, 1));
+    }
+}
