@@ -41,6 +41,10 @@ internal sealed record JournalOpening(
         if (suspect)
             ShowWhatIsOnDisk(options);
         var found = JournalRecovery.Read(options, isPartial: wentDown && !power);
+        // What the disk refused of the segments that are there may still go, their headers too; all of it is told as lost.
+        // What comes now must not go with it.
+        if (suspect && !power)
+            found = found with { HasHole = true };
         var lastLsn = Math.Max(Math.Max(found.LastLsn, boot.FloorLsn), options.MinLsn);
         if (wentDown || suspect)
             lastLsn = Math.Max(lastLsn, ceiling.Value);
