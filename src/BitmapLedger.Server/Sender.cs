@@ -22,7 +22,7 @@ internal sealed class Sender(IMessageBus bus, Commands commands, VolumeStreams s
         List<BitmapRef> refs = [];
         foreach (var source in sources)
             refs.Add(new(source.Name, source.Volume is { } other && other != volume
-                ? (await streams.FindAsync(other, http.RequestAborted)).Id
+                ? await streams.IdAsync(other, http.RequestAborted)
                 : null));
         return await One(volume, new VolumeCommand.MergeBitmap(target, refs), http);
     }

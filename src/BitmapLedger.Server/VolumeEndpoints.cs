@@ -53,8 +53,11 @@ internal static class VolumeEndpoints
             if (body.Volumes is { Count: > 1 } && EntityTag.Expected(http.Request) is not null)
                 throw new LedgerException(
                     ErrorCode.BadArgument, "If-Match names an event of one volume, and there are several", "leave it out");
-            return new CommandsAnswer(await send.Many(
-                body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http));
+            var answers = await send.Many(
+                body.Volumes ?? [], new VolumeCommand.CreateCheckpoint(body.Name ?? "", body.Volumes ?? []), http);
+            if (answers is [var only])
+                EntityTag.Show(http, only.Event);
+            return new CommandsAnswer(answers);
         }).Takes<CreateCheckpointRequest>().WithSummary("Names this instant in one or several volumes at once");
         app.MapDelete("/v1/volumes/{v}/checkpoints/{k}", (string v, string k, HttpContext http, Sender send) =>
             send.One(v, new VolumeCommand.DeleteCheckpoint(k), http))

@@ -124,8 +124,9 @@ public sealed partial class HttpTests(ServedVolume served) : IClassFixture<Serve
         ledger.Json("volume", "create", "v", "--size", "1M");
         Assert.Equal("VolumeCreated", (await NextAsync(listeners[^1], "VolumeCreated", "v")).Event.GetProperty("type").GetString());
         listeners.ForEach(l => l.Dispose());
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
         while (!await CanListenAsync(api))
-            await Task.Delay(50);
+            await Task.Delay(50, limit.Token);
     }
 
     [Fact]
