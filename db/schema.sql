@@ -483,6 +483,16 @@ CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_agentrun (
     mt_dotnet_type      varchar                     NULL,
 CONSTRAINT pkey_mt_doc_agentrun_id PRIMARY KEY (id)
 );
+CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_checkpointrow (
+    id                  varchar                     NOT NULL,
+    data                jsonb                       NOT NULL,
+    mt_last_modified    timestamp with time zone    NULL DEFAULT (transaction_timestamp()),
+    mt_version          uuid                        NOT NULL DEFAULT (md5(random()::text || clock_timestamp()::text)::uuid),
+    mt_dotnet_type      varchar                     NULL,
+CONSTRAINT pkey_mt_doc_checkpointrow_id PRIMARY KEY (id)
+);
+
+CREATE INDEX mt_doc_checkpointrow_idx_volume_id ON bitmapledger.mt_doc_checkpointrow USING btree ((CAST(data ->> 'volume_id' as uuid)));
 CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_commandrecord (
     id                  varchar                     NOT NULL,
     data                jsonb                       NOT NULL,
