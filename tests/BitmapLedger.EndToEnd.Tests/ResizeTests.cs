@@ -48,7 +48,8 @@ public sealed class ResizeTests : IAsyncLifetime
         {
             try
             {
-                await UntilAsync(() => Sql("select count(*) from pg_locks where mode = 'ExclusiveLock' and relation = 'bitmapledger.mt_streams'::regclass") == "1");
+                await UntilAsync(() => Sql(
+                    "select count(*) from pg_locks where mode = 'ExclusiveLock' and relation = 'bitmapledger.mt_streams'::regclass") == "1");
                 using var resizing = Tool.Start(
                     Path.Combine(Repository.Programs, "bml"), ["volume", "resize", "v", "--size", "2M", "--data-dir", _ledger.DataDirectory]);
                 await UntilAsync(() => Tool.Run("nbdinfo", "--size", _ledger.Export("v")).Output.Trim() == "2097152");
