@@ -27,7 +27,7 @@ public sealed class QmpEndpointTests
 
         Assert.Equal(0, (long?)banked!["slice"]);
         Assert.Equal("Bitmap 'b0' already retains 1 slices", full);
-        Assert.Equal("""{"slice":1,"dropped-slices":[{"b0":0}]}""", cycled!.ToJsonString());
+        Assert.Equal("""{"dropped-slices":[{"b0":0}],"slice":1}""", cycled!.ToJsonString());
         var slices = (await qmp.ExecuteAsync("query-block-dirty-bitmap-slices", Bitmap("b0"), _never))!.AsArray();
         Assert.Equal((1L, 65_536L, "manual"), ((long)slices[0]!["slice"]!, (long)slices[0]!["count"]!, (string)slices[0]!["cause"]!));
         await foreach (var happened in qmp.Events)
