@@ -159,11 +159,10 @@ public sealed class QmpIotests
     private static string Act(string verb, string name, string more = "") =>
         $$$"""{"type":"block-dirty-bitmap-{{{verb}}}","data":{"node":"drive0","name":"{{{name}}}"{{{more}}}}}""";
 
-    private static string Merge(string target, params IEnumerable<string> sources)
-    {
-        var names = string.Join(',', sources.Select(s => $"\"{s}\""));
-        return $$$"""{"type":"block-dirty-bitmap-merge","data":{"node":"drive0","target":"{{{target}}}","bitmaps":[{{{names}}}]}}""";
-    }
+    private static string Merge(string target, params IEnumerable<string> sources) =>
+        $$$"""{"type":"block-dirty-bitmap-merge","data":{"node":"drive0","target":"{{{target}}}","bitmaps":[{{{Quoted(sources)}}}]}}""";
+
+    private static string Quoted(IEnumerable<string> names) => string.Join(',', names.Select(n => $"\"{n}\""));
 
     private static string Transact(QmpLines qmp, params IEnumerable<string> actions) =>
         qmp.Ask($$$"""{"execute":"transaction","arguments":{"actions":[{{{string.Join(',', actions)}}}]}}""")[0];
