@@ -39,6 +39,23 @@ public static class CarryOutHandler
             return new([], refusal);
 
         var fences = await RotateAsync(wanted.Volumes, shipper, agent, cancellation);
+        try
+        {
+            return await RecordAsync(message, places, fences, streams, shipper, agent, cancellation);
+        }
+        catch when (wanted.Volumes.Any(IsResized))
+        {
+            // The Agent has resized already: a meeting records that.
+            agent.MeetAgain();
+            throw;
+        }
+    }
+
+    /// <summary>Records what was cut: ships to the fences, decides for the places that they gave, appends, settles.</summary>
+    private static async Task<CommandOutcome> RecordAsync(
+        CarryOut message, List<VolumePlace> places, IReadOnlyList<Fence> fences, VolumeStreams streams, Shipper shipper,
+        IAgent agent, CancellationToken cancellation)
+    {
         for (var i = 0; i < places.Count; i++)
         {
             await shipper.ShipThroughAsync(fences[i].Id, fences[i].Lsn, cancellation);
@@ -50,10 +67,16 @@ public static class CarryOutHandler
         List<Cut> cuts = [.. decided.Volumes.Zip(places, fences).Select(c => new Cut(c.Third, c.Second.Now, c.First))];
         IReadOnlyList<CommandAnswer> answers = [.. cuts.Where(c => message.Commands(c.Fence.Id)).Select(Answer)];
         if (await AppendAsync(message, cuts, answers, streams, shipper, agent, cancellation) is { } first)
+        {
+            agent.MeetAgain();
             return new(first.Repeat(message.Fingerprint), Refusal: null);
+        }
+
         await SettleAsync(cuts, shipper, agent);
         return new(answers, Refusal: null);
     }
+
+    private static bool IsResized(VolumeDecision volume) => volume.Before.Size != volume.After.Size;
 
     private static async Task<VolumeState> LoadAsync(
         CarryOut message, Guid volumeId, VolumeStreams streams, CancellationToken cancellation)
@@ -66,7 +89,7 @@ public static class CarryOutHandler
     private static async Task<IReadOnlyList<Fence>> RotateAsync(
         IReadOnlyList<VolumeDecision> wanted, Shipper shipper, IAgent agent, CancellationToken cancellation)
     {
-        var resized = wanted.Where(v => v.Before.Size != v.After.Size).ToList();
+        var resized = wanted.Where(IsResized).ToList();
         foreach (var volume in resized)
             shipper.Hold(volume.Before.Id);
         try
