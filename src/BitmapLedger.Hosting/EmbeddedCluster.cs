@@ -55,9 +55,15 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
 
     /// <summary>Stops it in order: running transactions are rolled back, nothing that was acknowledged is
     /// lost.</summary>
-    public Task StopAsync(CancellationToken cancellation) => ProcessId is null
-        ? Task.CompletedTask
-        : programs.RunAsync("pg_ctl", ["stop", "-w", "-t", "60", "-s", "-m", "fast", "-D", Data], cancellation);
+    public async Task StopAsync(CancellationToken cancellation)
+    {
+        if (ProcessId is not { } id)
+            return;
+        await programs.RunAsync("pg_ctl", ["stop", "-w", "-t", "60", "-s", "-m", "fast", "-D", Data], cancellation);
+        // The file that pg_ctl looks at goes a moment before the process does.
+        while (Hosting.ProcessId.IsAlive(id))
+            await Task.Delay(_pause, cancellation);
+    }
 
     /// <summary>
     /// Backends of a killed cluster take a moment to notice, and until then PostgreSQL rightly refuses to start

@@ -32,12 +32,14 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
         var server = transport == "tcp"
             ? $"server.type=inet,server.host={tcp.Host},server.port={tcp.Port}"
             : $"server.type=unix,server.path={_ledger.NbdSocket}";
+        // Line by line, so that it is known when it has an answer: one that it lacks it asks for again, rightly.
         using var qemu = Tool.Start(
-            "qemu-io", ["--image-opts", $"driver=nbd,{server},export={volume},reconnect-delay=600"], withInput: true);
-        var output = qemu.StandardOutput.ReadToEndAsync();
+            "stdbuf", ["-oL", "qemu-io", "--image-opts", $"driver=nbd,{server},export={volume},reconnect-delay=600"], withInput: true);
         var complaints = qemu.StandardError.ReadToEndAsync();
         await TellAsync(qemu, "write -P 1 0 64k");
-        await UntilAsync(() => LastLsn(volume) == 1);
+        var first = await qemu.StandardOutput.ReadLineAsync();
+        Assert.Contains("wrote 65536/65536 bytes at offset 0", first, StringComparison.Ordinal);
+        var output = qemu.StandardOutput.ReadToEndAsync();
 
         var agent = _ledger.Pid("agent");
         _ledger.Kill("agent");

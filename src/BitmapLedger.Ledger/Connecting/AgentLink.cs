@@ -33,7 +33,8 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         await socket.ConnectAsync(new UnixDomainSocketEndPoint(settings.ControlSocket), cancellation);
-        await using var stream = new NetworkStream(socket);
+        // Whoever closes the stream ends the read that waits in it: the agent may have nothing to say for ever.
+        await using var stream = new NetworkStream(socket, ownsSocket: true);
         Volatile.Write(ref _stream, stream);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         var reading = ReadAsync(stream, linked.Token);
