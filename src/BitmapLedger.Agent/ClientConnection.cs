@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using BitmapLedger.Nbd;
-using BitmapLedger.WritePath.Control;
 using BitmapLedger.WritePath.Tracking;
 
 namespace BitmapLedger.Agent;
@@ -10,28 +9,35 @@ namespace BitmapLedger.Agent;
 /// request,
 /// and sends the replies in one go; writes that follow each other become one batch.
 /// </summary>
-internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLog log)
+internal sealed class ClientConnection(Socket socket, IExportSource offered, AgentLog log)
 {
     private const int ReceiveBytes = 256 << 10;
     private byte[] _received = GC.AllocateUninitializedArray<byte>(ReceiveBytes, pinned: true);
     private int _start;
     private int _end;
-    private Guid _volumeId;
+    private volatile ITrackedExport? _export;
 
-    /// <summary>The volume that was chosen; empty during the handshake.</summary>
-    public Guid VolumeId => _volumeId;
+    /// <summary>What it may choose from.</summary>
+    public IExportSource Offered => offered;
+
+    /// <summary>What it chose; null during the handshake.</summary>
+    public ITrackedExport? Export => _export;
 
     public void Run()
     {
         if (socket.AddressFamily != AddressFamily.Unix)
             socket.NoDelay = true;
         var replies = new ReplyBuffer(ReceiveBytes);
-        var handshake = new Handshake(volumes);
+        var handshake = new Handshake(offered);
         if (!Greet(handshake, replies))
             return;
 
-        var volume = ((VolumeExport)handshake.Export!).Volume;
-        _volumeId = volume.Spec.Id;
+        var export = (ITrackedExport)handshake.Export!;
+        _export = export;
+        // One that ends from now on ends this connection; one that ended before did not know of it.
+        if (export.HasEnded)
+            return;
+        var volume = export.Volume;
         var peer = Peer.Name(socket);
         if (volume.Connect(peer) is not { } writer)
         {
@@ -44,7 +50,7 @@ internal sealed class ClientConnection(Socket socket, VolumeSet volumes, AgentLo
         try
         {
             sender.Send();
-            Serve(new(volume, writer, handshake, sender, flushes));
+            Serve(new(export, writer, handshake, sender, flushes));
         }
         finally
         {

@@ -2,11 +2,12 @@ using System.Diagnostics;
 using System.Net.Sockets;
 using BitmapLedger.Nbd;
 using BitmapLedger.WritePath.Control;
+using BitmapLedger.WritePath.Tracking;
 
 namespace BitmapLedger.Agent;
 
 /// <summary>Accepts clients and gives each a thread of its own.</summary>
-internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
+internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListener
 {
     private const int ConnectionsMax = 1024;
 
@@ -16,6 +17,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
     private readonly Lock _lock = new();
     private readonly Dictionary<Socket, Client> _clients = [];
     private readonly List<NbdListener> _listeners = [];
+    private ExtraListener? _extra;
     private long _accepted;
 
     /// <summary>Listens on what was handed over and on <paramref name="uris"/>.</summary>
@@ -28,11 +30,43 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
             _listeners.Add(NbdListener.Open(uri));
         volumes.Listeners = [.. _listeners.Select(l => l.Uri.ToString())];
         foreach (var listener in _listeners)
-            new Thread(() => Accept(listener)) { IsBackground = true, Name = "accept" }.Start();
+            new Thread(() => Accept(listener, volumes)) { IsBackground = true, Name = "accept" }.Start();
     }
 
     /// <summary>Ends the connections of a volume and waits for them.</summary>
-    public void Drop(Guid volumeId) => Drop(c => c.VolumeId == volumeId);
+    public void Drop(Guid volumeId) => Drop(c => c.Export?.Volume.Spec.Id == volumeId);
+
+    /// <inheritdoc />
+    public NbdUri Listen(NbdUri uri, long connectionsMax, IExportSource offered)
+    {
+        var extra = new ExtraListener(NbdListener.Open(uri), connectionsMax, offered);
+        _extra = extra;
+        new Thread(() => Accept(extra.Listener, offered, extra.Room)) { IsBackground = true, Name = "accept" }.Start();
+        return extra.Listener.Uri;
+    }
+
+    /// <inheritdoc />
+    public void Unlisten()
+    {
+        if (_extra is not { } extra)
+            return;
+        _extra = null;
+        extra.Listener.Dispose();
+        extra.Room?.Close();
+        Drop(c => ReferenceEquals(c.Offered, extra.Offered));
+        if (extra.Listener.Uri.Socket is { } path)
+            File.Delete(path);
+    }
+
+    /// <inheritdoc />
+    public bool IsUsed(ITrackedExport export)
+    {
+        lock (_lock)
+            return _clients.Values.Any(c => ReferenceEquals(c.Connection.Export, export));
+    }
+
+    /// <inheritdoc />
+    public void Drop(ITrackedExport export) => Drop(c => ReferenceEquals(c.Export, export));
 
     /// <summary>Ends everything in order.</summary>
     public void Stop()
@@ -40,6 +74,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
         foreach (var listener in _listeners)
             listener.Dispose();
         volumes.StopReserving();
+        Unlisten();
         Drop(_ => true);
     }
 
@@ -60,9 +95,9 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
         }
     }
 
-    private void Accept(NbdListener listener)
+    private void Accept(NbdListener listener, IExportSource offered, Room? room = null)
     {
-        while (listener.Accept() is { } socket)
+        while (room?.Enter() != false && listener.Accept() is { } socket)
         {
             lock (_lock)
             {
@@ -70,11 +105,12 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
                 {
                     log.Line($"a client was turned away: {ConnectionsMax} are connected");
                     socket.Dispose();
+                    room?.Leave();
                     continue;
                 }
 
-                var connection = new ClientConnection(socket, volumes, log);
-                var thread = new Thread(() => Serve(socket, connection)) { IsBackground = true, Name = "nbd" };
+                var connection = new ClientConnection(socket, offered, log);
+                var thread = new Thread(() => Serve(socket, connection, room)) { IsBackground = true, Name = "nbd" };
                 _clients.Add(socket, new(thread, connection, _accepted++));
                 thread.Start();
             }
@@ -84,7 +120,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
     /// <summary>Whoever connects and never says what for must not keep others out: the oldest of them goes.</summary>
     private bool MakeRoom()
     {
-        if (_clients.Where(c => c.Value.Connection.VolumeId == Guid.Empty).MinBy(c => c.Value.Order) is not { Key: { } socket } oldest)
+        if (_clients.Where(c => c.Value.Connection.Export is null).MinBy(c => c.Value.Order) is not { Key: { } socket } oldest)
             return false;
         log.Line($"a client that has chosen no export was turned away for a new one: {ConnectionsMax} are connected");
         _clients.Remove(socket);
@@ -92,7 +128,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
         return true;
     }
 
-    private void Serve(Socket socket, ClientConnection connection)
+    private void Serve(Socket socket, ClientConnection connection, Room? room)
     {
         try
         {
@@ -107,7 +143,18 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log)
             lock (_lock)
                 _clients.Remove(socket);
             socket.Dispose();
+            room?.Leave();
         }
+    }
+
+    /// <summary>Where block exports are offered.</summary>
+    private sealed class ExtraListener(NbdListener listener, long connectionsMax, IExportSource offered)
+    {
+        public NbdListener Listener { get; } = listener;
+
+        public IExportSource Offered { get; } = offered;
+
+        public Room? Room { get; } = connectionsMax == 0 ? null : new(connectionsMax);
     }
 
     private sealed record Client(Thread Thread, ClientConnection Connection, long Order);

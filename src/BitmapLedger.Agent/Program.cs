@@ -28,6 +28,7 @@ try
     volumes.Recover(log.Line);
     var server = new NbdServer(volumes, log);
     volumes.DropConnections = server.Drop;
+    volumes.ExportListener = server;
     server.Listen(options.Listeners, options.DefaultListener);
     using var control = new ControlServer(Path.Combine(run, "control.sock"), volumes, log.Line);
     using var quotas = new QuotaWatch(volumes, log.Line);

@@ -7,13 +7,16 @@ namespace BitmapLedger.Agent;
 /// <summary>Turns requests of one connection into calls of its volume, and their results into replies. One
 /// thread.</summary>
 internal sealed class RequestHandler(
-    TrackedVolume volume, VolumeWriter writer, Handshake handshake, ReplySender sender, LateFlushes flushes)
+    ITrackedExport export, VolumeWriter writer, Handshake handshake, ReplySender sender, LateFlushes flushes)
 {
     private const int BatchMax = 1024;
 
     /// <summary>Replies are sent early when they have grown to this.</summary>
     private const int ReplyBytesMax = 1 << 20;
 
+    private readonly TrackedVolume _volume = export.Volume;
+    private readonly bool _readOnly = export.ReadOnly;
+    private readonly bool _writeThrough = export.WriteThrough;
     private readonly PendingWrite[] _batch = new PendingWrite[BatchMax];
     private readonly ulong[] _cookies = new ulong[BatchMax];
     private readonly List<StatusExtent> _extents = [];
@@ -26,7 +29,7 @@ internal sealed class RequestHandler(
     /// <param name="buffer">Everything received.</param>
     public void Handle(in NbdRequest request, int dataStart, ReadOnlySpan<byte> buffer)
     {
-        var errno = request.Refusal(volume.Spec.Size, volume.Spec.ReadOnly, handshake.Contexts.Count > 0, out var text);
+        var errno = request.Refusal(_volume.Spec.Size, _readOnly, handshake.Contexts.Count > 0, out var text);
         if (errno == 0 && request.IsWrite)
         {
             if (_batched == BatchMax)
@@ -59,7 +62,7 @@ internal sealed class RequestHandler(
         sender.Send();
     }
 
-    private static PendingWrite Pending(in NbdRequest request, int dataStart) => new()
+    private PendingWrite Pending(in NbdRequest request, int dataStart) => new()
     {
         Kind = request.Command switch
         {
@@ -69,7 +72,7 @@ internal sealed class RequestHandler(
         },
         NoHole = (request.Flags & NbdCommandFlags.NoHole) != NbdCommandFlags.None,
         FastZero = (request.Flags & NbdCommandFlags.FastZero) != NbdCommandFlags.None,
-        Fua = (request.Flags & NbdCommandFlags.Fua) != NbdCommandFlags.None,
+        Fua = _writeThrough || (request.Flags & NbdCommandFlags.Fua) != NbdCommandFlags.None,
         Offset = (long)request.Offset,
         Length = request.Length,
         DataStart = dataStart,
@@ -115,7 +118,7 @@ internal sealed class RequestHandler(
 
     private void Read(in NbdRequest request)
     {
-        if ((request.Flags & NbdCommandFlags.Fua) != NbdCommandFlags.None && volume.Flush() is var errno and not 0)
+        if ((request.Flags & NbdCommandFlags.Fua) != NbdCommandFlags.None && _volume.Flush() is var errno and not 0)
         {
             Error(request.Cookie, errno, "the flush before the read failed");
             return;
@@ -132,11 +135,11 @@ internal sealed class RequestHandler(
 
         var before = _replies.Length;
         ReadReply.Header(_replies, request, handshake.StructuredReplies);
-        if (volume.TryReadNoWait((long)request.Offset, _replies.Take((int)request.Length)))
+        if (_volume.TryReadNoWait((long)request.Offset, _replies.Take((int)request.Length)))
             return;
         // The disk must be waited for: somebody else does, and those behind this read go on.
         _replies.Untake(_replies.Length - before);
-        sender.ReadLater(volume, request, handshake.StructuredReplies);
+        sender.ReadLater(_volume, request, handshake.StructuredReplies);
     }
 
     private void BlockStatus(in NbdRequest request)

@@ -27,6 +27,9 @@ public interface IExport
     /// <summary>Its name.</summary>
     string Name { get; }
 
+    /// <summary>What clients are told of it beside its name, or null.</summary>
+    string? Description { get; }
+
     /// <summary>Its size in bytes.</summary>
     long Size { get; }
 
@@ -42,16 +45,19 @@ public interface IExportSource
 {
     /// <summary>All of them, in the order in which LIST names them.</summary>
     IReadOnlyList<IExport> List();
+
+    /// <summary>Whether the empty name means the only one there is, as well as one that is called so.</summary>
+    bool HasDefault { get; }
 }
 
 /// <summary>Which export a name means.</summary>
 public static class ExportLookup
 {
-    /// <summary>The export of that name; the empty name means the only one there is.</summary>
+    /// <summary>The export of that name; the empty name may mean the only one there is.</summary>
     public static IExport? Find(this IExportSource source, string name)
     {
         var all = source.List();
-        return name.Length == 0 && all.Count == 1
+        return name.Length == 0 && all.Count == 1 && source.HasDefault
             ? all[0]
             : all.FirstOrDefault(e => string.Equals(e.Name, name, StringComparison.Ordinal));
     }

@@ -144,10 +144,9 @@ public sealed class Handshake(IExportSource exports)
         foreach (var export in exports.List())
         {
             var name = Encoding.UTF8.GetBytes(export.Name);
-            var payload = new byte[4 + name.Length];
-            BinaryPrimitives.WriteInt32BigEndian(payload, name.Length);
-            name.CopyTo(payload, 4);
-            Reply(output, NbdOption.List, NbdOptionReply.Server, payload);
+            var length = new byte[4];
+            BinaryPrimitives.WriteInt32BigEndian(length, name.Length);
+            Reply(output, NbdOption.List, NbdOptionReply.Server, [.. length, .. name, .. Encoding.UTF8.GetBytes(export.Description ?? "")]);
         }
 
         Reply(output, NbdOption.List, NbdOptionReply.Ack);
@@ -178,6 +177,8 @@ public sealed class Handshake(IExportSource exports)
 
         if (wantsName)
             Reply(output, option, NbdOptionReply.Info, [0, 1, .. Encoding.UTF8.GetBytes(export.Name)]);
+        if (export.Description is { } description)
+            Reply(output, option, NbdOptionReply.Info, [0, 2, .. Encoding.UTF8.GetBytes(description)]);
         Span<byte> info = stackalloc byte[14];
         BinaryPrimitives.WriteUInt16BigEndian(info, 3);
         BinaryPrimitives.WriteUInt32BigEndian(info[2..], 1);

@@ -76,7 +76,7 @@ static WebApplication Build(ServerOptions options)
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
     builder.Services.AddSingleton(options).AddSingleton<QuitRequest>().AddSingleton<QmpActions>().AddSingleton<QmpNodes>().AddSingleton<QmpHistory>()
-        .AddSingleton<QmpLedger>().AddSingleton<QmpCommands>();
+        .AddSingleton<QmpExports>().AddSingleton<QmpLedger>().AddSingleton<QmpCommands>();
     builder.Services.AddHostedService<QmpEndpoint>();
     builder.Services.ConfigureHttpJsonOptions(o =>
     {

@@ -165,12 +165,16 @@ public sealed class HandshakeTests
 
     private sealed class Exports : IExportSource
     {
+        public bool HasDefault => true;
+
         public IReadOnlyList<IExport> List() => [new Volume()];
     }
 
     private sealed class Volume : IExport
     {
         public string Name => "v";
+
+        public string? Description => null;
 
         public long Size => 64 << 20;
 

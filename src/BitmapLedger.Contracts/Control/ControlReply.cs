@@ -12,6 +12,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(BitsFile), "bits-file")]
 [JsonDerivedType(typeof(LiveDigests), "live-digests")]
 [JsonDerivedType(typeof(Durable), "durable")]
+[JsonDerivedType(typeof(ExportList), "export-list")]
 public abstract record ControlReply;
 
 /// <summary>It is done and there is nothing to say.</summary>

@@ -18,6 +18,11 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(MakeDurable), "make-durable")]
 [JsonDerivedType(typeof(AcknowledgeLoss), "acknowledge-loss")]
 [JsonDerivedType(typeof(SetJournalAside), "set-journal-aside")]
+[JsonDerivedType(typeof(StartNbdServer), "start-nbd-server")]
+[JsonDerivedType(typeof(StopNbdServer), "stop-nbd-server")]
+[JsonDerivedType(typeof(AddExport), "add-export")]
+[JsonDerivedType(typeof(RemoveExport), "remove-export")]
+[JsonDerivedType(typeof(ListExports), "list-exports")]
 [JsonDerivedType(typeof(Status), "status")]
 public abstract record ControlRequest;
 

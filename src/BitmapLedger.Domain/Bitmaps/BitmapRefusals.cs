@@ -35,7 +35,10 @@ internal static class BitmapRefusals
         if (volume.Bitmap(name) is not { } bitmap)
             return NotFound(name);
         return volume.IsBusy(bitmap)
-            ? Busy(name, bitmap.Busy ? $"by job {string.Join(", ", bitmap.Jobs.Select(j => $"'{j}'"))}" : null)
+            ? Busy(
+                name, bitmap.Busy ? $"by job {string.Join(", ", bitmap.Jobs.Select(j => $"'{j}'"))}"
+                : volume.IsShown(bitmap) ? "by a block export, which block-export-del of QMP ends"
+                : null)
             : more(bitmap);
     }
 }

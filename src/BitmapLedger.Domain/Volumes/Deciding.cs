@@ -67,8 +67,11 @@ internal sealed class DecidingVolume(VolumePlace place)
     /// <summary>The bitmap of a name; one that an earlier action removed is there until the transaction ends.</summary>
     public BitmapState? Bitmap(string name) => State.Bitmap(name) ?? _leaving.GetValueOrDefault(name);
 
-    /// <summary>Whether jobs, or an action before, keep it from being used.</summary>
-    public bool IsBusy(BitmapState bitmap) => bitmap.Busy || _leaving.ContainsKey(bitmap.Name);
+    /// <summary>Whether jobs, an export, or an action before keep it from being used.</summary>
+    public bool IsBusy(BitmapState bitmap) => bitmap.Busy || _leaving.ContainsKey(bitmap.Name) || IsShown(bitmap);
+
+    /// <summary>Whether a block export shows it.</summary>
+    public bool IsShown(BitmapState bitmap) => Place.ExportedBitmaps.Contains(bitmap.Name, StringComparer.Ordinal);
 
     public void Add(IVolumeEvent happened)
     {

@@ -9,7 +9,14 @@ public sealed record VolumeAction(Guid Volume, VolumeCommand Command);
 /// <param name="State">The volume before.</param>
 /// <param name="AtLsn">LSN that the events stand after.</param>
 /// <param name="Now">When they happen.</param>
-public sealed record VolumePlace(VolumeState State, long AtLsn, DateTimeOffset Now);
+public sealed record VolumePlace(VolumeState State, long AtLsn, DateTimeOffset Now)
+{
+    /// <summary>Whether a block export offers the volume: its size stays.</summary>
+    public bool IsExported { get; init; }
+
+    /// <summary>Names of bitmaps that block exports show: they are in use.</summary>
+    public IReadOnlyList<string> ExportedBitmaps { get; init; } = [];
+}
 
 /// <summary>What a transaction comes to for one volume.</summary>
 /// <param name="Before">The volume before.</param>

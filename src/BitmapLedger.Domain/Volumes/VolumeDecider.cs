@@ -48,7 +48,7 @@ public static class VolumeDecider
         VolumeCommand.DeleteCheckpoint c => volume.State.Checkpoint(c.Name) is null
             ? Refusal.NotFound($"Checkpoint '{c.Name}' of volume '{volume.State.Name}' not found")
             : null,
-        VolumeCommand.ResizeVolume c => RefuseResize(c.Size, volume.State),
+        VolumeCommand.ResizeVolume c => RefuseResize(c.Size, volume),
         _ => null,
     };
 
@@ -97,12 +97,18 @@ public static class VolumeDecider
                 ? Refusal.BadArgument($"Volume '{state.Name}' has {CheckpointsMax} checkpoints", "delete some first")
                 : null);
 
-    private static Refusal? RefuseResize(long size, VolumeState state)
+    private static Refusal? RefuseResize(long size, DecidingVolume volume)
     {
+        var state = volume.State;
         if (size <= 0 || size % SectorBytes != 0)
             return Refusal.BadArgument("The new size must be a multiple of 512", $"{size} is not");
         if (state.ReadOnly)
             return Refusal.Failed($"Volume '{state.Name}' is read-only and cannot be resized");
+        if (volume.Place.IsExported)
+            return Refusal.Busy(
+                $"Permission conflict on node '{state.Name}': permissions 'resize' are both required by an unnamed block device "
+                + $"(uses node '{state.Name}' as 'root' child) and unshared by an unnamed block device "
+                + $"(uses node '{state.Name}' as 'root' child).", "block-export-del of QMP ends its exports");
         if (state.Backups is [var job, ..])
             return Refusal.Busy(
                 $"Permission conflict on node '{state.Name}': permissions 'resize' are both required by an unnamed block device "

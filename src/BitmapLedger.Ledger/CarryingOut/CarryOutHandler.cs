@@ -25,13 +25,19 @@ public static class CarryOutHandler
         if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
             return new(earlier.Repeat(message.Fingerprint), Refusal: null);
 
+        // Those that begin to show a bitmap wait for the lane, too.
+        var exports = await agent.ExportsAsync(cancellation);
         List<VolumePlace> places = [];
         foreach (var volumeId in message.VolumeIds)
         {
             var state = await LoadAsync(message, volumeId, streams, cancellation);
             if (message.Commands(volumeId))
                 await streams.RequireAsync(state, message.Origin, cancellation);
-            places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue));
+            places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue)
+            {
+                IsExported = exports.Offers(volumeId),
+                ExportedBitmaps = [.. exports.Shown(volumeId)],
+            });
         }
 
         var wanted = TransactionDecider.Decide(message.Actions, places);
@@ -60,7 +66,12 @@ public static class CarryOutHandler
         {
             await shipper.ShipThroughAsync(fences[i].Id, fences[i].Lsn, cancellation);
             var state = await LoadAsync(message, fences[i].Id, streams, cancellation);
-            places[i] = new(state, fences[i].Lsn, Timestamps.FromMicroseconds(fences[i].TimeMicroseconds));
+            places[i] = places[i] with
+            {
+                State = state,
+                AtLsn = fences[i].Lsn,
+                Now = Timestamps.FromMicroseconds(fences[i].TimeMicroseconds),
+            };
         }
 
         var decided = await ForeignBits.FillAsync(TransactionDecider.Decide(message.Actions, places), fences, agent, cancellation);

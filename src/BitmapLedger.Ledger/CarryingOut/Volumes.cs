@@ -51,6 +51,10 @@ public sealed class Volumes(
             if (await streams.LoadAsync(id, cancellation) is not { Removed: false } state)
                 throw new LedgerException(ErrorCode.NotFound, $"Volume '{name}' not found");
             await streams.RequireAsync(state, origin, cancellation);
+            var exports = await agent.ExportsAsync(cancellation);
+            if (exports.Offers(id) || exports.Shown(id).Any())
+                throw new LedgerException(
+                    ErrorCode.Busy, $"Volume '{name}' is in use by a block export", "end it with block-export-del of QMP first");
             return await CloseAsync(id, fingerprint, origin, cancellation);
         }, cancellation))[0];
     }

@@ -27,6 +27,10 @@ public static class AgentQuestions
     public static async Task<Welcome> StatusAsync(this IAgent agent, CancellationToken cancellation) =>
         (Welcome)await agent.AskAsync(new Status(), cancellation);
 
+    /// <summary>The block exports that there are.</summary>
+    public static async Task<ExportList> ExportsAsync(this IAgent agent, CancellationToken cancellation) =>
+        (ExportList)await agent.AskAsync(new ListExports(), cancellation);
+
     /// <summary>Cuts the writes of several volumes at one instant each.</summary>
     public static async Task<IReadOnlyList<Fence>> RotateAsync(
         this IAgent agent, IReadOnlyList<RotateVolume> volumes, CancellationToken cancellation) =>

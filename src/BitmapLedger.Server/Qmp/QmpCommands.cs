@@ -8,7 +8,7 @@ namespace BitmapLedger.Server.Qmp;
 
 /// <summary>The commands of <c>run/qmp.sock</c>, beside the negotiation: what is here is what <c>query-commands</c> lists.</summary>
 internal sealed class QmpCommands(
-    QmpLedger ledger, QmpNodes nodes, QmpActions actions, QmpHistory history, QuitRequest quit)
+    QmpLedger ledger, QmpNodes nodes, QmpActions actions, QmpHistory history, QmpExports exports, QuitRequest quit)
 {
     public IReadOnlyList<QmpCommand> All() =>
     [
@@ -25,6 +25,11 @@ internal sealed class QmpCommands(
         new("query-block-checkpoints", ExtensionSchema.Checkpoints, (r, c) => ledger.AskAsync(
             away => history.CheckpointsAsync(r.Arguments.OptionalText("node"), away), c)),
         new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
+        new("nbd-server-start", QemuSchema.NbdServerStart, exports.StartAsync),
+        new("nbd-server-stop", [], exports.StopAsync),
+        new("block-export-add", QemuSchema.BlockExportAdd, exports.AddAsync),
+        new("block-export-del", QemuSchema.BlockExportDel, exports.RemoveAsync),
+        new("query-block-exports", [], exports.ListAsync),
         new("query-status", [], (_, _) => Done(new JsonObject { ["status"] = "running", ["singlestep"] = false, ["running"] = true })),
         new("query-name", [], (_, _) => Done(new JsonObject())),
         new("query-tpm", [], (_, _) => Done(new JsonArray())),

@@ -7,7 +7,7 @@ using BitmapLedger.Qmp.Serving;
 namespace BitmapLedger.Server.Qmp;
 
 /// <summary><c>run/qmp.sock</c>: QEMU's machine protocol. The socket's mode guards it.</summary>
-internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, QmpLedger ledger, ILogger<QmpEndpoint> log)
+internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, QmpLedger ledger, QmpExports exports, ILogger<QmpEndpoint> log)
     : IHostedService, IDisposable
 {
     private readonly CancellationTokenSource _ending = new();
@@ -24,6 +24,7 @@ internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands com
             OnUnexpected = Unexpected,
         });
         ledger.OnDropped = (node, slices) => server.Publish("SLICES_DROPPED", new JsonObject { ["node"] = node, ["dropped-slices"] = slices });
+        exports.OnDeleted = id => server.Publish("BLOCK_EXPORT_DELETED", new JsonObject { ["id"] = id });
         var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {

@@ -14,9 +14,6 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
     /// <summary>How often ledger and Agent are asked again when a command came between.</summary>
     private const int AttemptsMax = 20;
 
-    /// <summary>Bitmaps of a volume that QMP clients keep busy beside its jobs.</summary>
-    public Func<string, string, bool> IsExported { get; set; } = (_, _) => false;
-
     /// <summary>Every node, the newest first.</summary>
     public async Task<JsonNode?> NodesAsync(CancellationToken cancellation)
     {
@@ -87,19 +84,21 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
             ["cache"] = new JsonObject { ["no-flush"] = false, ["direct"] = false, ["writeback"] = true },
             ["file"] = state.File,
         };
-        if (state.Bitmaps.Count > 0)
-            shown["dirty-bitmaps"] = new JsonArray([.. state.Bitmaps.Zip(bits, (b, d) => Show(state, b, d))]);
+        if (state.Bitmaps.Count == 0)
+            return shown;
+        var exported = (await agent.ExportsAsync(cancellation)).Shown(state.Id).ToList();
+        shown["dirty-bitmaps"] = new JsonArray([.. state.Bitmaps.Zip(bits, (b, d) => Show(b, d, exported.Contains(b.Name)))]);
         return shown;
     }
 
-    private JsonObject Show(VolumeState state, BitmapState bitmap, BitmapDigest bits)
+    private static JsonObject Show(BitmapState bitmap, BitmapDigest bits, bool isExported)
     {
         var shown = new JsonObject
         {
             ["name"] = bitmap.Name,
             ["recording"] = bitmap.Recording && !bitmap.Inconsistent,
             ["persistent"] = bitmap.Persistent,
-            ["busy"] = bitmap.Busy || IsExported(state.Name, bitmap.Name),
+            ["busy"] = bitmap.Busy || isExported,
             ["granularity"] = bitmap.Granularity,
             ["count"] = bits.Count,
         };

@@ -22,6 +22,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
     private readonly ManualResetEventSlim _ended = new();
     private readonly Thread _tidying;
     private volatile IReadOnlyList<VolumeExport> _exports = [];
+    private BlockExports? _blockExports;
 
     /// <summary>No volume is open yet; <see cref="Recover"/> opens those of the last run.</summary>
     /// <param name="dataDirectory">The data directory.</param>
@@ -37,6 +38,15 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     /// <summary>Called with the id of a volume whose connections must end, and returns when they have.</summary>
     public Action<Guid> DropConnections { get; set; } = _ => { };
+
+    /// <summary>Where clients of block exports connect; those are refused while there is none.</summary>
+    public IExportListener? ExportListener
+    {
+        set => _blockExports = value is null ? null : new(value);
+    }
+
+    /// <inheritdoc />
+    public bool HasDefault => true;
 
     /// <summary>NBD URIs that the Agent listens on.</summary>
     public IReadOnlyList<string> Listeners { get; set; } = [];
@@ -101,6 +111,11 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
                     SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
+                    ListExports => _blockExports?.Show() ?? new ExportList(Listener: null, []),
+                    StartNbdServer start => Exports().Start(start),
+                    StopNbdServer => Exports().Stop(),
+                    AddExport add => Exports().Add(add.Export, Find),
+                    RemoveExport remove => Exports().Remove(remove),
                     _ => new Failed("unsupported", $"unknown request {request.GetType().Name}"),
                 };
             }
@@ -183,6 +198,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
             : new BackendException("not-found", $"volume {id} is not open at the agent");
     }
 
+    private BlockExports Exports() =>
+        _blockExports ?? throw new BackendException("unsupported", "this agent has nowhere to offer block exports");
+
     private IReadOnlyList<VolumeExport> Published() =>
         [.. _volumes.Values.Where(
             v => v.Published).OrderBy(v => v.Spec.Name, StringComparer.Ordinal).Select(v => new VolumeExport(v))];
@@ -243,6 +261,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
             _exports = Published();
             WriteFile();
             volume.Journal.StopReserving();
+            _blockExports?.EndOf(request.Id);
             DropConnections(request.Id);
             volume.Dispose();
         }
