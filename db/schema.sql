@@ -452,6 +452,7 @@ CREATE TABLE IF NOT EXISTS bitmapledger.bitmap_bits (
     names         text[]     NOT NULL,
     bits          bytea[]    NOT NULL,
     successors    bytea[]    NOT NULL,
+    unfolded      bytea      NULL,
 CONSTRAINT pkey_bitmap_bits_volume_id PRIMARY KEY (volume_id)
 );
 CREATE TABLE IF NOT EXISTS bitmapledger.slice_bits (

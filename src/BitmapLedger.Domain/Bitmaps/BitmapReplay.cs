@@ -26,10 +26,13 @@ public sealed class BitmapReplay : IDisposable
     /// <param name="state">The volume where the bits are from.</param>
     /// <param name="bits">The bits of each bitmap and successor, by name.</param>
     /// <param name="slices">The bits of each slice, encoded.</param>
+    /// <param name="unfolded">What <see cref="Unfolded"/> was; taken over.</param>
     public BitmapReplay(
-        VolumeState state, IEnumerable<KeyValuePair<string, NativeBitmap>> bits, IEnumerable<KeyValuePair<SliceName, byte[]>> slices)
+        VolumeState state, IEnumerable<KeyValuePair<string, NativeBitmap>> bits, IEnumerable<KeyValuePair<SliceName, byte[]>> slices,
+        NativeBitmap? unfolded = null)
     {
         State = state;
+        _live = unfolded;
         foreach (var (name, map) in bits)
             _bits[name] = map;
         foreach (var (name, encoded) in slices)
@@ -45,6 +48,16 @@ public sealed class BitmapReplay : IDisposable
     /// <summary>Slices whose bits came, changed or went since the replay began.</summary>
     public IReadOnlyCollection<SliceName> ChangedSlices => _slices.Changed;
 
+    /// <summary>Writes that are in no bitmap yet; null when there are none. It stays the replay's.</summary>
+    public NativeBitmap? Unfolded => _live;
+
+    /// <summary>The last event that the bits of a bitmap may have changed with, <see cref="Unfolded"/> left aside; 0 when none
+    /// did since the replay began.</summary>
+    public long FoldedEvent { get; private set; }
+
+    /// <summary>Bytes that the bits in memory take at most.</summary>
+    public long BytesMax => _bits.Values.Sum(SliceMaps.BytesMax) + _slices.TotalBytesMax + (_live is null ? 0 : SliceMaps.BytesMax(_live));
+
     /// <summary>False when more may be dirty in a bitmap than was written, since it was emptied last.</summary>
     public bool IsExact(string name) => _inexact.IsExact(name);
 
@@ -55,11 +68,17 @@ public sealed class BitmapReplay : IDisposable
         return _bits[name];
     }
 
+    /// <summary>The same without <see cref="Unfolded"/>.</summary>
+    public NativeBitmap FoldedBits(string name) => _bits[name];
+
     /// <summary>The bits of a slice; they stay the replay's.</summary>
     public NativeBitmap SliceBits(string bitmap, long number) => _slices.Bits(new(bitmap, number));
 
     /// <summary>The bits of a slice as <c>BitmapCodec</c> encodes them.</summary>
     public byte[] EncodedSlice(SliceName name) => _slices.Encode(name);
+
+    /// <summary>From here on <see cref="ChangedSlices"/> counts anew.</summary>
+    public void ForgetChangedSlices() => _slices.ForgetChanged();
 
     /// <summary>Takes in one event.</summary>
     /// <param name="happened">The event.</param>
@@ -76,9 +95,22 @@ public sealed class BitmapReplay : IDisposable
         {
             Fold();
             Change(happened);
+            FoldedEvent = number;
         }
 
         State = State.Apply(happened, number, time);
+    }
+
+    /// <summary>Puts what was written into the bitmaps that record.</summary>
+    public void Fold()
+    {
+        if (_live is null)
+            return;
+        foreach (var name in Recording())
+            _bits[name].UnionWith(_live);
+        _live.Dispose();
+        _live = null;
+        FoldedEvent = State.Event;
     }
 
     /// <inheritdoc />
@@ -107,16 +139,6 @@ public sealed class BitmapReplay : IDisposable
                 return;
             live.MarkDirty(write.Offset, write.Length);
         }
-    }
-
-    private void Fold()
-    {
-        if (_live is null)
-            return;
-        foreach (var name in Recording())
-            _bits[name].UnionWith(_live);
-        _live.Dispose();
-        _live = null;
     }
 
     /// <summary>Names of what takes the writes.</summary>

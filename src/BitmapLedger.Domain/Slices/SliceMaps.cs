@@ -14,6 +14,14 @@ internal sealed class SliceMaps : IDisposable
     /// <summary>Slices whose bits changed, came or went since they were read.</summary>
     public IReadOnlyCollection<SliceName> Changed => _changed;
 
+    /// <summary>Bytes that all of them take in memory at most.</summary>
+    public long TotalBytesMax => _encoded.Values.Sum(e => (long)e.Length) + _maps.Values.Sum(BytesMax);
+
+    /// <summary>Bytes of memory of a map with a bit in every page: its leaves and a 64th of them above.</summary>
+    public static long BytesMax(NativeBitmap map) => map.BlockCount / 8 / 63 * 64 + 4096;
+
+    public void ForgetChanged() => _changed.Clear();
+
     public void Read(SliceName name, byte[] encoded) => _encoded[name] = encoded;
 
     /// <summary>Takes over the bits of a slice that is banked.</summary>

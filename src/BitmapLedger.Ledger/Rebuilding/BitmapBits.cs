@@ -15,7 +15,9 @@ namespace BitmapLedger.Ledger.Rebuilding;
 
 /// <summary>
 /// The materialised bits of every bitmap and slice. <c>bitmap_bits</c> has a row a volume, which says up to which event it
-/// is, so that a reader can fold what came since on top; <c>slice_bits</c> has a row a slice, since slices seldom change.
+/// is, so that a reader can fold what came since on top. Its latest writes are beside the bitmaps, in <c>unfolded</c>, so
+/// that an event replaces these few bits and not those of every bitmap; <c>slice_bits</c> has a row a slice, since slices
+/// seldom change.
 /// </summary>
 /// <param name="source">Connections.</param>
 public sealed class BitmapBits(NpgsqlDataSource source)
@@ -27,10 +29,19 @@ public sealed class BitmapBits(NpgsqlDataSource source)
 
     private const string Upsert =
         $"""
-        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, event, state, names, bits, successors) values (?, ?, ?::jsonb, ?, ?, ?)
-        on conflict (volume_id) do update set event = excluded.event, state = excluded.state, names = excluded.names,
-        bits = excluded.bits, successors = excluded.successors
+        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, event, state, unfolded, names, bits, successors)
+        values (?, ?, ?::jsonb, nullif(?, ''::bytea), ?, ?, ?)
+        on conflict (volume_id) do update set event = excluded.event, state = excluded.state, unfolded = excluded.unfolded,
+        names = excluded.names, bits = excluded.bits, successors = excluded.successors
         """;
+
+    // PostgreSQL does not write large columns anew that stay as they are.
+    private const string UpdateUnfolded =
+        $"""
+        update {LedgerSchema.Name}.bitmap_bits set event = ?, state = ?::jsonb, unfolded = nullif(?, ''::bytea) where volume_id = ?
+        """;
+
+    private const string SelectEvent = $"select event from {LedgerSchema.Name}.bitmap_bits where volume_id = $1";
 
     private const string UpsertSlice =
         $"""
@@ -44,7 +55,7 @@ public sealed class BitmapBits(NpgsqlDataSource source)
     // One statement, so one snapshot: slices of a later row would not fit.
     private const string Select =
         $"""
-        select b.state::text, b.names, b.bits, b.successors,
+        select b.state::text, b.names, b.bits, b.successors, b.unfolded,
                (select coalesce(array_agg(s.bitmap order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
                (select coalesce(array_agg(s.slice order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
                (select coalesce(array_agg(s.bits order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1)
@@ -71,26 +82,44 @@ public sealed class BitmapBits(NpgsqlDataSource source)
         var names = await row.GetFieldValueAsync<string[]>(1, cancellation);
         var bits = await row.GetFieldValueAsync<byte[][]>(2, cancellation);
         var successors = await row.GetFieldValueAsync<byte[]?[]>(3, cancellation);
-        var bitmaps = await row.GetFieldValueAsync<string[]>(4, cancellation);
-        var slices = await row.GetFieldValueAsync<long[]>(5, cancellation);
-        var sliceBits = await row.GetFieldValueAsync<byte[][]>(6, cancellation);
+        var unfolded = await row.IsDBNullAsync(4, cancellation) ? null : await row.GetFieldValueAsync<byte[]>(4, cancellation);
+        var bitmaps = await row.GetFieldValueAsync<string[]>(5, cancellation);
+        var slices = await row.GetFieldValueAsync<long[]>(6, cancellation);
+        var sliceBits = await row.GetFieldValueAsync<byte[][]>(7, cancellation);
         List<KeyValuePair<string, NativeBitmap>> maps = [.. names.Zip(bits.Select(b => Decode(volumeId, b)), KeyValuePair.Create)];
         foreach (var (name, successor) in names.Zip(successors))
             if (successor is not null)
                 maps.Add(new(state.Bitmap(name)!.SuccessorName, Decode(volumeId, successor)));
         return new(
-            state, maps, bitmaps.Zip(slices, sliceBits).Select(s => KeyValuePair.Create(new SliceName(s.First, s.Second), s.Third)));
+            state, maps, bitmaps.Zip(slices, sliceBits).Select(s => KeyValuePair.Create(new SliceName(s.First, s.Second), s.Third)),
+            unfolded is null ? null : Decode(volumeId, unfolded));
+    }
+
+    /// <summary>Up to which event the row of a volume is; 0 when there is none.</summary>
+    internal async Task<long> EventAsync(Guid volumeId, CancellationToken cancellation)
+    {
+        await using var command = source.CreateCommand(SelectEvent);
+        command.Parameters.Add(new() { Value = volumeId });
+        return await command.ExecuteScalarAsync(cancellation) as long? ?? 0;
     }
 
     /// <summary>Replaces the rows of a volume by where a replay stands that began there.</summary>
-    internal static void Store(IDocumentOperations operations, Guid volumeId, BitmapReplay replay)
+    /// <param name="operations">Takes what is to be done.</param>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="replay">Where it stands.</param>
+    /// <param name="storedEvent">Up to which event the row is; 0 when there is none.</param>
+    internal static void Store(IDocumentOperations operations, Guid volumeId, BitmapReplay replay, long storedEvent)
     {
         var bitmaps = replay.State.Bitmaps;
-        operations.QueueSqlCommand(
-            Upsert, volumeId, replay.State.Event, JsonSerializer.Serialize(replay.State, _json),
-            bitmaps.Select(b => b.Name).ToArray(),
-            bitmaps.Select(b => BitmapCodec.Encode(replay.Bits(b.Name))).ToArray(),
-            bitmaps.Select(b => b.Successor is null ? null : BitmapCodec.Encode(replay.Bits(b.SuccessorName))).ToArray());
+        var state = JsonSerializer.Serialize(replay.State, _json);
+        var unfolded = replay.Unfolded is { } map ? BitmapCodec.Encode(map) : [];
+        if (storedEvent > 0 && replay.FoldedEvent <= storedEvent)
+            operations.QueueSqlCommand(UpdateUnfolded, replay.State.Event, state, unfolded, volumeId);
+        else
+            operations.QueueSqlCommand(
+                Upsert, volumeId, replay.State.Event, state, unfolded, bitmaps.Select(b => b.Name).ToArray(),
+                bitmaps.Select(b => BitmapCodec.Encode(replay.FoldedBits(b.Name))).ToArray(),
+                bitmaps.Select(b => b.Successor is null ? null : BitmapCodec.Encode(replay.FoldedBits(b.SuccessorName))).ToArray());
         foreach (var slice in replay.ChangedSlices)
         {
             if (replay.State.Bitmap(slice.Bitmap)?.Slice(slice.Slice) is null)
@@ -109,6 +138,7 @@ public sealed class BitmapBits(NpgsqlDataSource source)
         table.AddColumn("names", "text[]").NotNull();
         table.AddColumn("bits", "bytea[]").NotNull();
         table.AddColumn("successors", "bytea[]").NotNull();
+        table.AddColumn("unfolded", "bytea");
         return table;
     }
 

@@ -105,7 +105,8 @@ public static class LedgerRegistration
         options.Projections.Add(new BitmapBitsProjection(
             new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
         {
-            o.BatchSize = 64;
+            // A page writes the bits of every bitmap once: fewer pages, and no more events in memory than the hopper holds.
+            o.BatchSize = 128;
             o.MaximumHopperSize = 256;
             o.DeleteDataInTableOnTeardown(BitmapBits.Table.Identifier.QualifiedName);
             o.DeleteDataInTableOnTeardown(BitmapBits.SliceTable.Identifier.QualifiedName);

@@ -16,7 +16,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     public const string Name = "bitmapledger";
 
     /// <summary>Raised with every change of the schema.</summary>
-    public const int Version = 4;
+    public const int Version = 5;
 
     private const string OwnSql =
         $"""
