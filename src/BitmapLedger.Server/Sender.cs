@@ -1,3 +1,4 @@
+using System.Text.Json;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
@@ -19,12 +20,21 @@ internal sealed class Sender(IMessageBus bus, Commands commands, VolumeStreams s
     public async Task<CommandAnswer> Merge(
         string volume, string target, IReadOnlyList<MergeSourceRequest> sources, HttpContext http)
     {
-        List<BitmapRef> refs = [];
-        foreach (var source in sources)
-            refs.Add(new(source.Name, source.Volume is { } other && other != volume
-                ? await streams.IdAsync(other, http.RequestAborted)
-                : null));
-        return await One(volume, new VolumeCommand.MergeBitmap(target, refs), http);
+        var fingerprint = $"merge {JsonSerializer.Serialize(new[] { volume, target })} {JsonSerializer.Serialize(sources)}";
+        var answer = (await commands.TransactAsync(bus, fingerprint, ReadAsync, Gatekeeper.Origin(http), http.RequestAborted))[0];
+        EntityTag.Show(http, answer.Event);
+        return answer;
+
+        async Task<IReadOnlyList<VolumeAction>> ReadAsync()
+        {
+            var id = await streams.IdAsync(volume, http.RequestAborted);
+            List<BitmapRef> refs = [];
+            foreach (var source in sources)
+                refs.Add(new(source.Name, source.Volume is { } other && other != volume
+                    ? await streams.IdAsync(other, http.RequestAborted)
+                    : null));
+            return [new(id, new VolumeCommand.MergeBitmap(target, refs))];
+        }
     }
 
     public Task<IReadOnlyList<CommandAnswer>> Many(

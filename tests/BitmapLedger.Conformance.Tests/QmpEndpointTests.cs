@@ -68,6 +68,48 @@ public sealed class QmpEndpointTests
     }
 
     [Fact]
+    public async Task A_command_id_answers_the_same_whatever_its_names_have_come_to_mean()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        var checkpoint = new JsonObject { ["name"] = "k" };
+        await qmp.ExecuteAsync("block-checkpoint-add", new JsonObject { ["name"] = "k", ["nodes"] = new JsonArray("v") }, _never);
+        JsonObject[] commands =
+        [
+            WithId("checkpoint", "block-checkpoint-remove", checkpoint),
+            WithId("unknown", "block-dirty-bitmap-clear", new JsonObject { ["node"] = "later", ["name"] = "b0" }),
+            WithId("known", "block-dirty-bitmap-add", Bitmap("b0")),
+            WithId("nothing", "transaction", new JsonObject { ["actions"] = new JsonArray() }),
+        ];
+        List<string> first = [], again = [];
+        foreach (var command in commands)
+            first.Add(await AnswerAsync(command));
+
+        ledger.Json("volume", "remove", "v");
+        ledger.Json("volume", "create", "later", "--size", "1M");
+        foreach (var command in commands)
+            again.Add(await AnswerAsync(command));
+
+        Assert.Equal(["{}", "Node 'later' not found", "{}", "{}"], first);
+        Assert.Equal(first, again);
+        Assert.Contains("was used for another command", await AnswerAsync(
+            WithId("nothing", "block-checkpoint-remove", checkpoint.DeepClone().AsObject())), StringComparison.Ordinal);
+
+        async Task<string> AnswerAsync(JsonObject command)
+        {
+            try
+            {
+                return (await qmp.SendAsync(command, _never))!.ToJsonString();
+            }
+            catch (QmpException refusal)
+            {
+                return refusal.Description;
+            }
+        }
+    }
+
+    [Fact]
     public async Task Of_two_clients_that_want_the_same_one_gets_it()
     {
         await using var ledger = await Ledger.StartAsync();

@@ -46,6 +46,21 @@ public sealed class RetryTests : IAsyncLifetime
     }
 
     [Fact]
+    public void A_merge_asked_again_answers_the_same_when_its_source_has_gone()
+    {
+        _ledger.Json("volume", "create", "source", "--size", "64M");
+        _ledger.Json("bitmap", "add", "source", "b1");
+        _ledger.Json("bitmap", "add", "v", "b0");
+        string[] merge = ["bitmap", "merge", "v", "b0", "source:b1", "--command-id", "merge", "--json"];
+        var first = _ledger.Bml(merge).Expect();
+
+        _ledger.Json("volume", "remove", "source");
+
+        Assert.Equal(first.Output, _ledger.Bml(merge).Expect().Output);
+        Assert.Single(Events("v"), e => e.GetProperty("type").GetString() == "BitmapMerged");
+    }
+
+    [Fact]
     public void A_refusal_is_kept_under_its_id_even_when_it_could_be_done_by_now()
     {
         foreach (var (line, code, cure) in new[]

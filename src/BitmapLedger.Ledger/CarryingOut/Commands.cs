@@ -40,19 +40,29 @@ public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly
     /// <summary>Carries several commands out as one, in order: all of them, or none and then the first that was refused says
     /// why.</summary>
     /// <param name="bus">Wolverine.</param>
-    /// <param name="actions">What is wanted; of volumes that are there, or were.</param>
+    /// <param name="fingerprint">What is commanded, as it was said: what it means may be another thing when it is said
+    /// again.</param>
+    /// <param name="read">What is wanted; of volumes that are there, or were. Not asked for when the id acted before.</param>
     /// <param name="origin">Who commands.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <returns>One answer for each volume that is commanded, in the order of their first commands.</returns>
     /// <exception cref="LedgerException">It was refused, or could not be done.</exception>
     public Task<IReadOnlyList<CommandAnswer>> TransactAsync(
-        IMessageBus bus, IReadOnlyList<VolumeAction> actions, CommandOrigin origin, CancellationToken cancellation)
-    {
-        var fingerprint = string.Join('\n', actions.Select(
-            a => $"{a.Command.GetType().Name} {a.Volume} {Fingerprint(a.Command)}"));
-        return once.ActAsync(
-            origin, fingerprint, () => SendAsync(bus, actions, origin, fingerprint, cancellation), cancellation);
-    }
+        IMessageBus bus, string fingerprint, Func<Task<IReadOnlyList<VolumeAction>>> read, CommandOrigin origin,
+        CancellationToken cancellation) => once.ActAsync(origin, fingerprint, async () =>
+        {
+            var actions = await read();
+            return actions.Count == 0
+                ? await RememberAsync(origin, fingerprint, cancellation)
+                : await SendAsync(bus, actions, origin, fingerprint, cancellation);
+        }, cancellation);
+
+    /// <summary>Of nothing nothing comes; its id is taken all the same.</summary>
+    private async Task<IReadOnlyList<CommandAnswer>> RememberAsync(
+        CommandOrigin origin, string fingerprint, CancellationToken cancellation) =>
+        await streams.AppendAsync([], origin, CommandRecord.Of(origin, fingerprint, []), cancellation) is { } first
+            ? first.Repeat(fingerprint)
+            : [];
 
     private static string Fingerprint(VolumeCommand command) => JsonSerializer.Serialize(command, command.GetType());
 

@@ -6,6 +6,7 @@ using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Qmp;
+using BitmapLedger.Qmp.Json;
 using BitmapLedger.Qmp.Schema;
 using BitmapLedger.Qmp.Serving;
 using Wolverine;
@@ -36,8 +37,7 @@ internal sealed class QmpLedger(
     /// <summary>A command that is decided by its volume's state alone.</summary>
     public Task<JsonNode?> CommandAsync(
         QmpRequest request, Func<CancellationToken, Task<VolumeAction>> read, CancellationToken cancellation) =>
-        WithIdAsync(request.CommandId, () => AskAsync(async away => Show(
-            await CarryOutAsync([await read(away)], request.CommandId, away)), cancellation));
+        CarryOutAsync(request, async away => [await read(away)], cancellation);
 
     /// <summary>Asks something that needs PostgreSQL.</summary>
     /// <exception cref="QmpException">It was refused, or PostgreSQL is away.</exception>
@@ -79,7 +79,7 @@ internal sealed class QmpLedger(
 
     private Task<JsonNode?> SendAsync(
         QmpRequest request, IReadOnlyList<(string Type, Arguments Data)> wanted, bool isGrouped, CancellationToken cancellation) =>
-        WithIdAsync(request.CommandId, () => AskAsync(async away =>
+        CarryOutAsync(request, async away =>
         {
             List<VolumeAction> list = [];
             foreach (var (type, data) in wanted)
@@ -91,21 +91,22 @@ internal sealed class QmpLedger(
                     list.AddRange(await actions.ReadAsync(type, data, away));
             }
 
-            // Of nothing nothing comes, and there is no volume to remember it.
-            return list.Count == 0 ? null : Show(await CarryOutAsync(list, request.CommandId, away));
-        }, cancellation));
+            return list;
+        }, cancellation);
 
-    private async Task<IReadOnlyList<CommandAnswer>> CarryOutAsync(
-        IReadOnlyList<VolumeAction> list, string? commandId, CancellationToken cancellation)
-    {
-        await using var scope = scopes.CreateAsyncScope();
-        var answers = await scope.ServiceProvider.GetRequiredService<Commands>().TransactAsync(
-            scope.ServiceProvider.GetRequiredService<IMessageBus>(), list,
-            new(Environment.UserName, "qmp", commandId), cancellation);
-        foreach (var answer in answers.Where(a => a.DroppedSlices is not null))
-            OnDropped(answer.Volume, Show(answer.DroppedSlices!));
-        return answers;
-    }
+    private Task<JsonNode?> CarryOutAsync(
+        QmpRequest request, Func<CancellationToken, Task<IReadOnlyList<VolumeAction>>> read, CancellationToken cancellation) =>
+        WithIdAsync(request.CommandId, () => AskAsync(async away =>
+        {
+            await using var scope = scopes.CreateAsyncScope();
+            var answers = await scope.ServiceProvider.GetRequiredService<Commands>().TransactAsync(
+                scope.ServiceProvider.GetRequiredService<IMessageBus>(),
+                $"{request.Command} {WireText.Write(request.Arguments.Members)}", () => read(away),
+                new(Environment.UserName, "qmp", request.CommandId), away);
+            foreach (var answer in answers.Where(a => a.DroppedSlices is not null))
+                OnDropped(answer.Volume, Show(answer.DroppedSlices!));
+            return Show(answers);
+        }, cancellation));
 
     private async Task<JsonNode?> WithIdAsync(string? commandId, Func<Task<JsonNode?>> act)
     {
