@@ -68,6 +68,26 @@ public sealed class QmpEndpointTests
     }
 
     [Fact]
+    public async Task A_transaction_moves_a_checkpoint_and_removes_one_that_it_made()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        JsonObject Add(string name) => Checkpoint("add", new JsonObject { ["name"] = name, ["nodes"] = new JsonArray("v") });
+        JsonObject Remove(string name) => Checkpoint("remove", new JsonObject { ["name"] = name });
+        Task<JsonNode?> Transact(params JsonNode[] actions) =>
+            qmp.ExecuteAsync("transaction", new JsonObject { ["actions"] = new JsonArray(actions) }, _never);
+
+        await Transact(Add("kept"));
+        await Transact(Remove("kept"), Add("kept"), Add("passing"), Remove("passing"));
+
+        var left = (await qmp.ExecuteAsync("query-block-checkpoints", arguments: null, _never))!.AsArray();
+        Assert.Equal(["kept"], left.Select(c => (string)c!["name"]!));
+
+        static JsonObject Checkpoint(string what, JsonObject data) => new() { ["type"] = $"block-checkpoint-{what}", ["data"] = data };
+    }
+
+    [Fact]
     public async Task A_command_id_answers_the_same_whatever_its_names_have_come_to_mean()
     {
         await using var ledger = await Ledger.StartAsync();

@@ -38,17 +38,20 @@ internal sealed class QmpActions(VolumeStreams streams)
     /// <summary>What an action wants, of one volume or several.</summary>
     /// <param name="type">Its type.</param>
     /// <param name="data">Its data, checked.</param>
+    /// <param name="earlier">What the actions before it want.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    public async Task<IReadOnlyList<VolumeAction>> ReadAsync(string type, Arguments data, CancellationToken cancellation) => type switch
-    {
-        "abort" => [Refuse()],
-        "block-dirty-bitmap-add" => [await AddAsync(data, cancellation)],
-        "block-dirty-bitmap-merge" => await MergeAsync(data, cancellation),
-        "block-checkpoint-add" => await CheckpointsAsync(
-            data, new VolumeCommand.CreateCheckpoint(data.Text("name"), [.. Names(data)]), cancellation),
-        "block-checkpoint-remove" => await CheckpointsAsync(data, new VolumeCommand.DeleteCheckpoint(data.Text("name")), cancellation),
-        _ => [await BitmapAsync(type, data, cancellation)],
-    };
+    public async Task<IReadOnlyList<VolumeAction>> ReadAsync(
+        string type, Arguments data, IReadOnlyList<VolumeAction> earlier, CancellationToken cancellation) => type switch
+        {
+            "abort" => [Refuse()],
+            "block-dirty-bitmap-add" => [await AddAsync(data, cancellation)],
+            "block-dirty-bitmap-merge" => await MergeAsync(data, cancellation),
+            "block-checkpoint-add" => await CheckpointsAsync(
+                data, new VolumeCommand.CreateCheckpoint(data.Text("name"), [.. Names(data)]), earlier, cancellation),
+            "block-checkpoint-remove" => await CheckpointsAsync(
+                data, new VolumeCommand.DeleteCheckpoint(data.Text("name")), earlier, cancellation),
+            _ => [await BitmapAsync(type, data, cancellation)],
+        };
 
     /// <summary>The volume of a node's name.</summary>
     /// <returns>Null when there is none.</returns>
@@ -128,9 +131,11 @@ internal sealed class QmpActions(VolumeStreams streams)
     }
 
     private async Task<IReadOnlyList<VolumeAction>> CheckpointsAsync(
-        Arguments data, VolumeCommand command, CancellationToken cancellation)
+        Arguments data, VolumeCommand command, IReadOnlyList<VolumeAction> earlier, CancellationToken cancellation)
     {
-        var nodes = data.Members.ContainsKey("nodes") ? Names(data).ToList() : await WithCheckpointAsync(data.Text("name"), cancellation);
+        var nodes = data.Members.ContainsKey("nodes")
+            ? Names(data).ToList()
+            : await WithCheckpointAsync(data.Text("name"), earlier, cancellation);
         if (nodes.Count == 0)
             return [Refuse(data.Members.ContainsKey("nodes") ? "No node is named" : $"Checkpoint '{data.Text("name")}' not found")];
         List<VolumeAction> actions = [];
@@ -139,12 +144,25 @@ internal sealed class QmpActions(VolumeStreams streams)
         return actions;
     }
 
-    private async Task<List<string>> WithCheckpointAsync(string name, CancellationToken cancellation)
+    /// <summary>The nodes that have a checkpoint once the actions before are done.</summary>
+    private async Task<List<string>> WithCheckpointAsync(
+        string name, IReadOnlyList<VolumeAction> earlier, CancellationToken cancellation)
     {
         List<string> nodes = [];
         foreach (var volume in await streams.AllAsync(cancellation))
-            if ((await streams.CheckpointsAsync(volume.Id, cancellation)).Any(c => c.Name == name))
+        {
+            var last = earlier.LastOrDefault(a => a.Volume == volume.Id && a.Command switch
+            {
+                VolumeCommand.CreateCheckpoint create => create.Name == name,
+                VolumeCommand.DeleteCheckpoint delete => delete.Name == name,
+                _ => false,
+            });
+            if (last is null
+                    ? (await streams.CheckpointsAsync(volume.Id, cancellation)).Any(c => c.Name == name)
+                    : last.Command is VolumeCommand.CreateCheckpoint)
                 nodes.Add(volume.Name);
+        }
+
         return nodes;
     }
 

@@ -88,7 +88,7 @@ internal sealed class QmpLedger(
                     list.Add(QmpActions.Refuse(
                         $"Action '{type}' does not support Transaction property completion-mode = grouped"));
                 else
-                    list.AddRange(await actions.ReadAsync(type, data, away));
+                    list.AddRange(await actions.ReadAsync(type, data, list, away));
             }
 
             return list;
