@@ -56,6 +56,8 @@ public sealed class GrammarTests
     [InlineData("64k", 65536L)]
     [InlineData("1.5G", 1610612736L)]
     [InlineData("8P", 9007199254740992L)]
+    [InlineData("8191.5P", 9222809086901354496L)]
+    [InlineData("9223372036854775807", long.MaxValue)]
     public void Sizes_are_binary_as_qemu_img_has_them(string text, long bytes) =>
         Assert.Equal(bytes, ByteSize.TryParse(text, out _));
 
@@ -66,6 +68,9 @@ public sealed class GrammarTests
     [InlineData("1X")]
     [InlineData("1.5")]
     [InlineData("99999999P")]
+    [InlineData("8192P")]
+    [InlineData("9223372036854775808")]
+    [InlineData("79228162514264337593543950335P")]
     public void What_is_no_size_is_named(string text)
     {
         Assert.Null(ByteSize.TryParse(text, out var fault));

@@ -22,8 +22,8 @@ public static class ByteSize
 
         if (decimal.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
             && (shift > 0 || decimal.IsInteger(number))
-            && number * (1L << shift) is var bytes && bytes <= long.MaxValue)
-            return (long)bytes;
+            && number <= (decimal)long.MaxValue / (1L << shift))
+            return (long)(number * (1L << shift));
         fault = $"'{text}' is no size; write bytes, or a number with K, M, G, T or P";
         return null;
     }
