@@ -38,6 +38,7 @@ public sealed class GrammarTests
     [InlineData("event:-1")]
     [InlineData("lsn:x")]
     [InlineData("checkpoint:")]
+    [InlineData("checkpoint:a\0b")]
     [InlineData("slice:b0")]
     [InlineData("-5")]
     [InlineData("-0s")]

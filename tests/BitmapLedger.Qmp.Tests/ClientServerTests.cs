@@ -38,6 +38,21 @@ public sealed class ClientServerTests
     }
 
     [Fact]
+    public async Task A_text_with_a_zero_character_is_refused_by_the_name_of_its_argument()
+    {
+        await using var pair = new Pair();
+        await using var client = await pair.ConnectAsync();
+
+        var argument = await Assert.ThrowsAsync<QmpException>(
+            () => client.ExecuteAsync("echo", new JsonObject { ["text"] = "a\0b" }, _never));
+        var id = await Assert.ThrowsAsync<QmpException>(() => client.SendAsync(
+            new JsonObject { ["execute"] = "echo", ["command-id"] = "a\0b" }, _never));
+
+        Assert.Equal("Parameter 'text' holds a zero character", argument.Description);
+        Assert.StartsWith("QMP input member 'command-id' must be", id.Description, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Events_reach_every_client_that_has_negotiated_in_order()
     {
         await using var pair = new Pair();

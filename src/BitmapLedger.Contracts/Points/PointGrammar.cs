@@ -10,7 +10,8 @@ internal static class PointGrammar
 
     public static Point? TryParse(string text, out string fault)
     {
-        var point = Parse(text);
+        // No name holds a zero character, and PostgreSQL cannot be asked for one.
+        var point = text.Contains('\0') ? null : Parse(text);
         fault = point is null ? $"'{text}' is no point in time; {Forms}" : "";
         return point;
     }

@@ -8,9 +8,8 @@ namespace BitmapLedger.Qmp.Schema;
 /// </summary>
 public abstract class ArgumentType
 {
-    /// <summary>Any text.</summary>
-    public static ArgumentType Text { get; } = new ScalarType(
-        v => v.TryGetValue<string>(out _), full => $"Invalid parameter type for '{full}', expected: string");
+    /// <summary>Any text without zero characters.</summary>
+    public static ArgumentType Text { get; } = new TextType();
 
     /// <summary>True or false.</summary>
     public static ArgumentType Boolean { get; } = new ScalarType(

@@ -11,6 +11,18 @@ internal sealed class ScalarType(Func<JsonValue, bool> isOf, Func<string, string
     }
 }
 
+/// <summary>Any text that can be kept: PostgreSQL has no zero character.</summary>
+internal sealed class TextType : ArgumentType
+{
+    internal override void Check(JsonNode? value, string? name, string fullName)
+    {
+        if (value is not JsonValue scalar || !scalar.TryGetValue<string>(out var text))
+            throw new QmpException($"Invalid parameter type for '{fullName}', expected: string");
+        if (text.Contains('\0'))
+            throw new QmpException($"Parameter '{fullName}' holds a zero character");
+    }
+}
+
 internal sealed class UnsignedType(ulong max, string typeName) : ArgumentType
 {
     internal override void Check(JsonNode? value, string? name, string fullName)
@@ -62,7 +74,9 @@ internal sealed class TextOrObjectType(string typeName, IReadOnlyList<Member> me
     {
         if (value is JsonObject)
             CheckMembers(RequireObject(value, fullName), fullName, members);
-        else if (value is not JsonValue scalar || !scalar.TryGetValue<string>(out _))
+        else if (value is JsonValue scalar && scalar.TryGetValue<string>(out _))
+            Text.Check(value, name, fullName);
+        else
             throw new QmpException($"Invalid parameter type for '{name ?? "null"}', expected: {typeName}");
     }
 }

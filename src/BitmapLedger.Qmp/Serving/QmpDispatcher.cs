@@ -109,8 +109,9 @@ internal sealed class QmpDispatcher
             }
             else if (key == "command-id")
             {
-                if (!IsText(value) || value!.GetValue<string>() is not { Length: > 0 and <= CommandIdMax })
-                    throw new QmpException($"QMP input member 'command-id' must be a string of 1 to {CommandIdMax} characters");
+                if (!IsText(value) || value!.GetValue<string>() is not { Length: > 0 and <= CommandIdMax } id || id.Contains('\0'))
+                    throw new QmpException(
+                        $"QMP input member 'command-id' must be a string of 1 to {CommandIdMax} characters, none of them zero");
             }
             else if (key is not ("id" or "arguments"))
             {
