@@ -109,7 +109,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             return open;
         var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState();
         return _volumes[volumeId] = new(
-            settings.Journal(volumeId), volumeId, state.Event, state.LastLsn, state.Durability == "power", clock);
+            settings.Journal(volumeId), volumeId, state.Size, state.Event, state.LastLsn, state.Durability == "power", clock);
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Journal;
@@ -15,7 +16,7 @@ internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, long LastLsn, 
 
 /// <summary>Where shipping of a volume stands. Used inside the volume's lane only.</summary>
 internal sealed class ShippingVolume(
-    string journal, Guid id, long lastEvent, long lastLsn, bool isPower, TimeProvider clock) : IDisposable
+    string journal, Guid id, long size, long lastEvent, long lastLsn, bool isPower, TimeProvider clock) : IDisposable
 {
     /// <summary>Writes of the largest block; larger ones gain nothing (reference: 8 to 16 thousand).</summary>
     public const int BlockMax = 16_384;
@@ -80,6 +81,8 @@ internal sealed class ShippingVolume(
 
     /// <summary>Takes the next writes up to an LSN.</summary>
     /// <returns>Null when the journal holds none.</returns>
+    /// <exception cref="LedgerException">One lies behind the end that the ledger knows: the Agent has resized the volume, and
+    /// that stands in the stream before it, or its blocks would be lost.</exception>
     public Shipment? Take(long throughLsn)
     {
         List<TimedEvent> events = [];
@@ -111,6 +114,10 @@ internal sealed class ShippingVolume(
     private void AddBlock(List<TimedEvent> events, int count)
     {
         var writes = _writes.AsSpan(0, count);
+        foreach (ref readonly var write in writes)
+            if (write.End > size)
+                throw new LedgerException(
+                    ErrorCode.Busy, $"volume {id} has grown, and its new size is not recorded yet", "try again");
         var expected = _takenLsn + 1;
         if (writes[0].Lsn > expected && _reader.OldestLsn() > expected)
         {
