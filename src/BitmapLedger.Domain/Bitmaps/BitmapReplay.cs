@@ -277,7 +277,7 @@ public sealed class BitmapReplay : IDisposable
     {
         foreach (var (name, map) in _bits.ToArray())
         {
-            _bits[name] = SliceMaps.Resized(map, size);
+            _bits[name] = map.Resized(size);
             map.Dispose();
         }
 

@@ -51,7 +51,7 @@ internal sealed class SliceMaps : IDisposable
     public void Resize(SliceName name, long size)
     {
         var old = Bits(name);
-        Add(name, Resized(old, size));
+        Add(name, old.Resized(size));
         old.Dispose();
     }
 
@@ -61,14 +61,6 @@ internal sealed class SliceMaps : IDisposable
         if (_maps.Remove(name, out var gone))
             gone.Dispose();
         _changed.Add(name);
-    }
-
-    /// <summary>A copy at another size: grown bits are clean, those wholly behind the end are left out.</summary>
-    public static NativeBitmap Resized(NativeBitmap map, long size)
-    {
-        var resized = new NativeBitmap(size, map.Granularity);
-        new BitPath(map.Granularity.Bytes).Carry(map, resized);
-        return resized;
     }
 
     public void Dispose()
