@@ -44,7 +44,7 @@ public static class CarryOutHandler
         if (wanted.Refusal is { } refusal)
             return new([], refusal);
 
-        var fences = await RotateAsync(wanted.Volumes, shipper, agent, cancellation);
+        var fences = await RotateAsync(wanted.Volumes, agent, cancellation);
         try
         {
             return await RecordAsync(message, places, fences, streams, shipper, agent, cancellation);
@@ -83,7 +83,7 @@ public static class CarryOutHandler
             return new(first.Repeat(message.Fingerprint), Refusal: null);
         }
 
-        await SettleAsync(cuts, shipper, agent);
+        await SettleAsync(cuts, agent);
         return new(answers, Refusal: null);
     }
 
@@ -98,25 +98,16 @@ public static class CarryOutHandler
 
     /// <summary>Cuts the volumes; those that get another size get it at the cut.</summary>
     private static async Task<IReadOnlyList<Fence>> RotateAsync(
-        IReadOnlyList<VolumeDecision> wanted, Shipper shipper, IAgent agent, CancellationToken cancellation)
+        IReadOnlyList<VolumeDecision> wanted, IAgent agent, CancellationToken cancellation)
     {
-        var resized = wanted.Where(IsResized).ToList();
-        foreach (var volume in resized)
-            shipper.Hold(volume.Before.Id);
         try
         {
             return await agent.RotateAsync(
                 [.. wanted.Select(v => new RotateVolume(
-                    v.Before.Id, BitTransfer.Finest(v.After).Bytes, resized.Contains(v) ? v.After.Size : null))],
+                    v.Before.Id, BitTransfer.Finest(v.After).Bytes, IsResized(v) ? v.After.Size : null))],
                 cancellation);
         }
-        catch (LedgerException refused) when (!refused.IsTransient)
-        {
-            foreach (var volume in resized)
-                shipper.GoOn(volume.Before.Id);
-            throw;
-        }
-        catch when (resized.Count > 0)
+        catch (Exception unknown) when (wanted.Any(IsResized) && unknown is not LedgerException { IsTransient: false })
         {
             // It may have been done all the same: a meeting finds out.
             agent.MeetAgain();
@@ -149,10 +140,8 @@ public static class CarryOutHandler
     }
 
     /// <summary>What is appended has happened, whether the Agent hears of it now or when it is met again.</summary>
-    private static async Task SettleAsync(List<Cut> cuts, Shipper shipper, IAgent agent)
+    private static async Task SettleAsync(List<Cut> cuts, IAgent agent)
     {
-        foreach (var cut in cuts)
-            shipper.GoOn(cut.Fence.Id);
         try
         {
             foreach (var (fence, _, decision) in cuts)

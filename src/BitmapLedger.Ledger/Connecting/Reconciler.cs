@@ -128,7 +128,6 @@ public sealed partial class Reconciler(
         state = await DecideAsync(state, commands, status, cancellation);
         if (status.Lost is not null || status.Recovered.Count > 0)
             await agent.AskAsync(new AcknowledgeLoss(id), cancellation);
-        shipper.GoOn(id);
         await HandOverAsync(state, cancellation);
     }
 

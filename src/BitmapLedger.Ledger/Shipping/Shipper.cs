@@ -27,7 +27,6 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     private readonly ConcurrentDictionary<Guid, ShippingVolume> _volumes = new();
     private volatile IReadOnlyCollection<Guid> _watched = [];
     private readonly ConcurrentDictionary<Guid, long> _durable = new();
-    private readonly ConcurrentDictionary<Guid, bool> _held = new();
 
     /// <summary>The volumes whose journals are looked at. Read by any thread.</summary>
     public IReadOnlyCollection<Guid> Watched => _watched;
@@ -40,13 +39,6 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
 
     /// <summary>Looks at a journal no more. One caller at a time.</summary>
     public void Unwatch(Guid volumeId) => _watched = [.. _watched.Where(id => id != volumeId)];
-
-    /// <summary>Ships nothing by the clock from here on: the Agent does to the volume what the ledger must know before the
-    /// writes behind it.</summary>
-    public void Hold(Guid volumeId) => _held[volumeId] = true;
-
-    /// <summary>The ledger knows.</summary>
-    public void GoOn(Guid volumeId) => _held.TryRemove(volumeId, out _);
 
     /// <summary>Whether something is worth a block, or it is not known: looks at the journal only.</summary>
     /// <exception cref="CorruptionException">The journal is damaged; said once.</exception>
@@ -64,8 +56,6 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <exception cref="CorruptionException">The journal is damaged.</exception>
     public async Task<bool> ShipRipeAsync(Guid volumeId, CancellationToken cancellation)
     {
-        if (_held.ContainsKey(volumeId))
-            return false;
         var volume = await OpenAsync(volumeId, cancellation);
         if (!volume.TryFill() || !IsRipe(volume))
             return false;
