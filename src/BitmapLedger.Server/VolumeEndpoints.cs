@@ -18,7 +18,7 @@ internal static class VolumeEndpoints
         app.MapGet("/v1/volumes", async (int? limit, string? after, VolumeStreams streams, IAgent agent, CancellationToken c) =>
         {
             var (page, next) = Paging.Cut(await streams.AllAsync(c), v => v.Name, limit, after);
-            return new VolumesAnswer(await VolumeView.ManyAsync(page, agent, c), next);
+            return new VolumesAnswer(await VolumeView.ManyAsync(page, streams, agent, c), next);
         }).Listed("volumes").WithSummary("All volumes, by name");
         app.MapPost("/v1/volumes", async (HttpContext http, Volumes volumes, CancellationToken c) =>
             Tagged(http, await volumes.CreateAsync(
@@ -28,7 +28,7 @@ internal static class VolumeEndpoints
         {
             var state = await streams.FindAsync(v, c);
             EntityTag.Show(http, state.Event);
-            return (await VolumeView.ManyAsync([state], agent, c))[0];
+            return (await VolumeView.ManyAsync([state], streams, agent, c))[0];
         }).WithSummary("A volume");
         app.MapPatch("/v1/volumes/{v}", ChangeAsync).Takes<ChangeVolumeRequest>().WithSummary("Changes the size of a volume");
         app.MapDelete("/v1/volumes/{v}", async (

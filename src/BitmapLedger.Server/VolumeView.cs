@@ -5,6 +5,7 @@ using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Server;
 
@@ -14,7 +15,7 @@ internal static class VolumeView
     private const long BytesPerWriteInJournal = 64;
 
     public static async Task<IReadOnlyList<VolumeAnswer>> ManyAsync(
-        IReadOnlyList<VolumeState> states, IAgent agent, CancellationToken cancellation)
+        IReadOnlyList<VolumeState> states, VolumeStreams streams, IAgent agent, CancellationToken cancellation)
     {
         Welcome? welcome = null;
         try
@@ -26,7 +27,7 @@ internal static class VolumeView
             // Shown as state `away`: the ledger answers for itself.
         }
 
-        return [.. states.Select(s => Show(s, welcome))];
+        return [.. (await streams.WithCheckpointsAsync(states, cancellation)).Select(s => Show(s, welcome))];
     }
 
     private static VolumeAnswer Show(VolumeState state, Welcome? welcome)

@@ -19,7 +19,7 @@ public sealed class CheckpointTests(PostgresFixture postgres)
 
         var at = await ledger.Points.ResolveAsync("checkpoint:a/..b", state, _none);
         Assert.Equal((first, 2), (at.At.Event, at.At.Lsn));
-        Assert.Equal(["a/..b", "c"], (await ledger.Streams.FindAsync("v", _none)).Checkpoints.Select(c => c.Name));
+        Assert.Equal(["a/..b", "c"], (await ledger.Streams.WithCheckpointsAsync([state], _none))[0].Checkpoints.Select(c => c.Name));
 
         await ledger.AppendAsync(state.Event, new CheckpointRemoved("c", 2), new CheckpointCreated("c", ["v"], 2), new CheckpointRemoved("a/..b", 2));
         var known = await ledger.Streams.WithCheckpointsAsync(state, ["c", "a/..b", "none"], _none);

@@ -95,7 +95,8 @@ internal sealed class TestLedger : IAsyncDisposable
     public async Task DecideAsync(params VolumeCommand[] commands)
     {
         await Shipper.ShipAllAsync(VolumeId, CancellationToken.None);
-        var state = await Streams.FindAsync("v", CancellationToken.None);
+        var found = await Streams.FindAsync("v", CancellationToken.None);
+        var state = (await Streams.WithCheckpointsAsync([found], CancellationToken.None))[0];
         var decision = VolumeDecider.Decide(commands, state, state.LastLsn, default);
         Assert.Null(decision.Refusal);
         await AppendAsync(state.Event, [.. decision.Events]);

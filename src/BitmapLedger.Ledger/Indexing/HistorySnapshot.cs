@@ -111,7 +111,7 @@ public sealed class HistorySnapshot(
 
     /// <summary>The same without the blocks of writes, which are passed over and not read.</summary>
     public IAsyncEnumerable<EventRow> CommandsAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
-        ReadAsync("and type <> 'writes_recorded'", afterEvent, throughEvent, newestFirst: false, cancellation);
+        ReadAsync($"and type <> '{LedgerSchema.WritesType}'", afterEvent, throughEvent, newestFirst: false, cancellation);
 
     /// <inheritdoc />
     public async ValueTask DisposeAsync()

@@ -28,7 +28,7 @@ public static class UnionNodes
     internal const string OwnSql =
         $"""
         alter table {LedgerSchema.Name}.union_nodes alter column bits set storage external;
-        create index if not exists {CommandsIndex} on {LedgerSchema.Name}.mt_events (stream_id, version) where type <> 'writes_recorded';
+        create index if not exists {CommandsIndex} on {LedgerSchema.Name}.mt_events (stream_id, version) where type <> '{LedgerSchema.WritesType}';
         """;
 
     /// <summary>Adds a node; one that is there stays as it is.</summary>

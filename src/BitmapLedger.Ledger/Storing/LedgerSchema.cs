@@ -15,6 +15,9 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     /// <summary>Name of the schema.</summary>
     public const string Name = "bitmapledger";
 
+    /// <summary>What Marten calls the blocks of writes in the column <c>type</c> of the events.</summary>
+    internal const string WritesType = "writes_recorded";
+
     /// <summary>Raised with every change of the schema.</summary>
     public const int Version = 5;
 

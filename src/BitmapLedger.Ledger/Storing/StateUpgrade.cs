@@ -50,7 +50,7 @@ internal sealed class StateUpgrade(IDocumentStore store, NpgsqlDataSource source
     {
         var state = new VolumeState { Id = old.Id };
         var commands = session.Events.QueryAllRawEvents()
-            .Where(e => e.StreamId == old.Id && e.EventTypeName != "writes_recorded").OrderBy(e => e.Version);
+            .Where(e => e.StreamId == old.Id && e.EventTypeName != LedgerSchema.WritesType).OrderBy(e => e.Version);
         await foreach (var e in Marten.QueryableExtensions.ToAsyncEnumerable(commands, cancellation))
             state = state.Apply((IVolumeEvent)e.Data, e.Version, e.Timestamp);
         return state with { Event = old.Event, LastLsn = old.LastLsn };

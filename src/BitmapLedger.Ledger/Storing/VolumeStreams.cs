@@ -36,8 +36,6 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     /// <summary>A connection that is cut is no outage; one that is cut this often is.</summary>
     private const int AttemptsMax = 5;
 
-    private const string WritesRecordedName = "writes_recorded";
-
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
     /// <summary>The state of a volume, without its checkpoints; or null.</summary>
@@ -86,23 +84,31 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         return ids is [var id, ..] ? id : throw NotFound(name);
     }
 
-    /// <summary>The state of the volume of a name, with its checkpoints.</summary>
+    /// <summary>States that know all their checkpoints.</summary>
+    public async Task<IReadOnlyList<VolumeState>> WithCheckpointsAsync(
+        IReadOnlyList<VolumeState> states, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        Guid[] ids = [.. states.Select(s => s.Id)];
+        var rows = (await session.Query<CheckpointRow>().Where(c => c.VolumeId.IsOneOf(ids)).ToListAsync(cancellation))
+            .ToLookup(r => r.VolumeId, r => r.State);
+        return [.. states.Select(s => s with { Checkpoints = [.. rows[s.Id].OrderBy(c => c.Event)] })];
+    }
+
+    /// <summary>The state of the volume of a name, without its checkpoints.</summary>
     /// <exception cref="LedgerException">There is none.</exception>
     public async Task<VolumeState> FindAsync(string name, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        var state = await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
+        return await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
             ?? throw NotFound(name);
-        return state with { Checkpoints = await CheckpointsAsync(state.Id, cancellation) };
     }
 
-    /// <summary>Every volume that is watched, by name, with its checkpoints.</summary>
+    /// <summary>Every volume that is watched, by name, without its checkpoints.</summary>
     public async Task<IReadOnlyList<VolumeState>> AllAsync(CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        var states = await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
-        var rows = (await session.Query<CheckpointRow>().ToListAsync(cancellation)).ToLookup(r => r.VolumeId, r => r.State);
-        return [.. states.Select(s => s with { Checkpoints = [.. rows[s.Id].OrderBy(c => c.Event)] })];
+        return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
     }
 
     /// <summary>Which of some volumes are out of watch.</summary>
@@ -135,7 +141,7 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
             throw new ExpectationException(state.Name, expected, state.Event);
         await using var session = store.QuerySession();
         var moved = expected < state.Event && await session.Events.QueryAllRawEvents()
-            .Where(e => e.StreamId == state.Id && e.Version > expected && e.EventTypeName != WritesRecordedName)
+            .Where(e => e.StreamId == state.Id && e.Version > expected && e.EventTypeName != LedgerSchema.WritesType)
             .AnyAsync(cancellation);
         if (moved)
             throw new ExpectationException(state.Name, expected, state.Event);
