@@ -36,9 +36,6 @@ public sealed record GivenFlow(byte[] Bits, BitPath Path);
 public sealed record BitTransfer(
     string Name, long Granularity, bool Recording, IReadOnlyList<BitFlow> From, IReadOnlyList<GivenFlow> Given)
 {
-    /// <summary>Whether the entry is what it was: only its own bits flow in, unchanged.</summary>
-    public bool IsUnchanged => Given.Count == 0 && From is [var only] && only.Name == Name && only.Path == new BitPath(Granularity);
-
     /// <summary>The transfers of a stretch of events without writes, whose foreign bits are given.</summary>
     /// <param name="before">The volume before them.</param>
     /// <param name="events">What happened.</param>

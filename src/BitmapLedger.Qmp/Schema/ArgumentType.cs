@@ -19,10 +19,7 @@ public abstract class ArgumentType
     public static ArgumentType Number { get; } = new ScalarType(
         v => v.TryGetValue<long>(out _), full => $"Invalid parameter type for '{full}', expected: integer");
 
-    /// <summary>An unsigned integer of 64 bits; a negative one is taken for its two's complement, as in QEMU.</summary>
-    public static ArgumentType Natural { get; } = new UnsignedType(ulong.MaxValue, "uint64");
-
-    /// <summary>An unsigned integer of 32 bits.</summary>
+    /// <summary>An unsigned integer of 32 bits; a negative one is taken for its two's complement, as in QEMU.</summary>
     public static ArgumentType Natural32 { get; } = new UnsignedType(uint.MaxValue, "uint32_t");
 
     /// <summary>One of some words.</summary>
