@@ -12,6 +12,9 @@ namespace BitmapLedger.Hosting;
 /// <param name="programs">The installed PostgreSQL.</param>
 public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms programs)
 {
+    /// <summary>A file in the cluster's own directory: all of it was made.</summary>
+    private const string ReadyMark = "bitmapledger.ready";
+
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
@@ -36,7 +39,7 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
     /// <exception cref="HostingException">PostgreSQL refused.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {
-        var isNew = !File.Exists(Path.Combine(Data, "bitmapledger.ready"));
+        var isNew = !File.Exists(Path.Combine(Data, ReadyMark));
         if (isNew)
             await CreateAsync(cancellation);
         if (ProcessId is null)
@@ -47,7 +50,10 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         if (isNew)
         {
             await programs.RunAsync("createdb", ["-h", Socket, "-U", "postgres", "bitmapledger"], cancellation);
-            await File.WriteAllTextAsync(Path.Combine(Data, "bitmapledger.ready"), "", cancellation);
+            var ready = Path.Combine(Data, ReadyMark);
+            await File.WriteAllTextAsync(ready, "", cancellation);
+            // Without the mark all of it would be made anew: it must be on the disk before anything that matters is.
+            await RunAsync("sync", [ready, Data, directory.Postgres, directory.Path], cancellation);
         }
 
         await File.WriteAllTextAsync(directory.PidFile("postgres"), $"{ProcessId}\n", cancellation);
@@ -101,9 +107,14 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         Directory.CreateDirectory(directory.Postgres, Private);
         Directory.CreateDirectory(Socket, Private);
         var template = await TemplateAsync(cancellation);
-        await CopyAsync(template, Data, cancellation);
+        await RunAsync("cp", ["-a", template, Data], cancellation);
         await PostgresPrograms.HandOverAsync(directory.Postgres, cancellation);
+        await MakeDurableAsync(Data, cancellation);
     }
+
+    /// <summary>PostgreSQL makes durable what it writes, and takes what was there before it for durable.</summary>
+    private Task MakeDurableAsync(string cluster, CancellationToken cancellation) =>
+        programs.RunAsync("initdb", ["--sync-only", "-D", cluster], cancellation);
 
     /// <summary>A fresh cluster of this version and these settings, made once for every data directory.</summary>
     private async Task<string> TemplateAsync(CancellationToken cancellation)
@@ -127,6 +138,7 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         await programs.RunAsync(
             "initdb", ["-D", making, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"], cancellation);
         await File.AppendAllTextAsync(Path.Combine(making, "postgresql.conf"), settings, cancellation);
+        await MakeDurableAsync(making, cancellation);
         try
         {
             Directory.Move(making, template);
@@ -147,11 +159,11 @@ public sealed class EmbeddedCluster(DataDirectory directory, PostgresPrograms pr
         return resource.ReadToEnd();
     }
 
-    private static async Task CopyAsync(string from, string to, CancellationToken cancellation)
+    private static async Task RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellation)
     {
-        using var copy = Process.Start(new ProcessStartInfo("cp", ["-a", from, to]) { UseShellExecute = false })!;
-        await copy.WaitForExitAsync(cancellation);
-        if (copy.ExitCode != 0)
-            throw new HostingException("failed", $"Cannot copy '{from}' to '{to}'");
+        using var running = Process.Start(new ProcessStartInfo(program, arguments) { UseShellExecute = false })!;
+        await running.WaitForExitAsync(cancellation);
+        if (running.ExitCode != 0)
+            throw new HostingException("failed", $"'{program} {string.Join(' ', arguments)}' ended with {running.ExitCode}");
     }
 }

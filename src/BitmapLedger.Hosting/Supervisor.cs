@@ -49,7 +49,8 @@ public sealed class Supervisor(TimeProvider clock, Action<string> say)
         {
             await part.StartAsync(cancellation);
         }
-        catch (HostingException failure)
+        // A disk without room refuses pid files too; it is tried again.
+        catch (Exception failure) when (failure is HostingException or IOException or UnauthorizedAccessException)
         {
             say($"{part.Name} does not start: {failure.Message}");
         }

@@ -11,7 +11,7 @@ public sealed class FileSystemTests
     // Method: nbdfuse shows the volume as a file, a loop device makes it a disk, ext4 lives on it. The image is
     // copied at
     // two checkpoints with the file system synced; a compare of the copies is the truth that `bml changed` is held to.
-    [Fact]
+    [Fact(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
     public async Task Every_block_that_differs_between_two_checkpoints_is_in_changed()
     {
         await using var ledger = await Ledger.StartAsync();
@@ -38,7 +38,7 @@ public sealed class FileSystemTests
         }
     }
 
-    [Fact]
+    [Fact(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
     public async Task A_file_system_goes_on_without_an_error_while_server_and_database_are_killed()
     {
         await using var ledger = await Ledger.StartAsync();
@@ -57,7 +57,7 @@ public sealed class FileSystemTests
         Assert.True(ledger.Json("verify", "fs").GetProperty("equal").GetBoolean());
     }
 
-    [Fact]
+    [Fact(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
     public async Task After_a_killed_agent_every_block_that_differs_is_in_changed()
     {
         await using var ledger = await Ledger.StartAsync();
@@ -81,6 +81,44 @@ public sealed class FileSystemTests
         Assert.True(ledger.Json("verify", "fs").GetProperty("equal").GetBoolean());
     }
 
+    // Method: the ledger itself lies on a disk that forgets with the power what no flush covered.
+    [Fact(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
+    public async Task After_a_loss_of_power_what_was_synced_is_there_and_every_block_that_differs_is_in_changed()
+    {
+        using var disk = await UnreliableDisk.CreateAsync(megabytes: 1536);
+        await using var ledger = await Ledger.StartAtAsync(disk["d"]);
+        ledger.Json("volume", "create", "fs", "--size", "256M");
+        var image = Path.Combine(ledger.DataDirectory, "volumes", "fs.img");
+        using (var mounted = await MountedDisk.CreateAsync(ledger))
+        {
+            mounted.Fill("one", seed: 1);
+            Checkpoint(ledger, image, "c1");
+            mounted.Fill("two", seed: 2);
+            var filling = Task.Run(() => mounted.Fill("three", seed: 3));
+            await mounted.AppearsAsync("three");
+            ledger.Freeze();
+            await disk.LosePowerAsync(seed: 4, ledger.KillFrozen);
+            // What the file system says of its lost disk is its own matter.
+            await filling.ContinueWith(_ => { }, TaskScheduler.Default);
+        }
+
+        ledger.Variables["BITMAPLEDGER_BOOT_ID"] = $"{Guid.NewGuid()}";
+        await ledger.ServeAsync();
+        var differing = Differing(ledger.Scratch("c1"), image);
+        Assert.NotEmpty(differing);
+        AssertCovered(Changed(ledger, "checkpoint:c1", "now"), differing);
+        using (var again = await MountedDisk.AgainAsync(ledger))
+        {
+            Assert.Equal(MountedDisk.Expected(seed: 1), again.Content("one"));
+            Assert.Equal(MountedDisk.Expected(seed: 2), again.Content("two"));
+            again.Fill("four", seed: 4);
+        }
+
+        Tool.Run("e2fsck", "-f", "-n", image).Expect();
+        Assert.True(ledger.Json("verify", "fs").GetProperty("equal").GetBoolean());
+        ledger.Bml("check").Expect();
+    }
+
     private static string AddVolume(Ledger ledger)
     {
         var image = ledger.Scratch("disk.img");
@@ -100,23 +138,7 @@ public sealed class FileSystemTests
     }
 
     private static void AssertCovered((long Offset, long Length)[] changed, List<long> differing) =>
-        Assert.All(differing, block => Assert.Contains(
-            changed, e => e.Offset <= block && block + Block <= e.Offset + e.Length));
+        Assert.Empty(DataCompare.NotIn(changed, differing, Block));
 
-    private static List<long> Differing(string left, string right)
-    {
-        List<long> blocks = [];
-        using var a = File.OpenRead(left);
-        using var b = File.OpenRead(right);
-        byte[] ofA = new byte[Block], ofB = new byte[Block];
-        for (var offset = 0L; offset < a.Length; offset += Block)
-        {
-            a.ReadExactly(ofA);
-            b.ReadExactly(ofB);
-            if (!ofA.AsSpan().SequenceEqual(ofB))
-                blocks.Add(offset);
-        }
-
-        return blocks;
-    }
+    private static List<long> Differing(string left, string right) => DataCompare.Differing(left, right, Block);
 }

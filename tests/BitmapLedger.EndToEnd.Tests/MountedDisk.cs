@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using BitmapLedger.Testing;
 
@@ -8,30 +7,26 @@ namespace BitmapLedger.EndToEnd.Tests;
 /// lives on it.</summary>
 internal sealed class MountedDisk : IDisposable
 {
-    private readonly Process _fuse;
-    private readonly string _fuseDirectory;
+    private readonly FuseFile _file;
     private readonly string _mountPoint;
 
-    private MountedDisk(Process fuse, string fuseDirectory, string mountPoint)
+    private MountedDisk(FuseFile file, string mountPoint)
     {
-        _fuse = fuse;
-        _fuseDirectory = fuseDirectory;
+        _file = file;
         _mountPoint = mountPoint;
     }
 
+    /// <summary>Makes a file system on volume <c>fs</c> and mounts it.</summary>
     public static async Task<MountedDisk> CreateAsync(Ledger ledger)
     {
-        var directory = Directory.CreateDirectory(ledger.Scratch("fuse")).FullName;
-        var mountPoint = Directory.CreateDirectory(ledger.Scratch("mnt")).FullName;
-        var fuse = Tool.Start("nbdfuse", [directory, ledger.Export("fs")]);
-        var disk = new MountedDisk(fuse, directory, mountPoint);
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!File.Exists(Path.Combine(directory, "nbd")))
-            await Task.Delay(20, limit.Token);
-        Tool.Run("mkfs.ext4", "-q", "-F", Path.Combine(directory, "nbd")).Expect();
-        Tool.Run("mount", "-o", "loop", Path.Combine(directory, "nbd"), mountPoint).Expect();
-        return disk;
+        var file = await FuseFile.ShowAsync(ledger.Export("fs"), ledger.Scratch("fuse"));
+        Tool.Run("mkfs.ext4", "-q", "-F", file.Path).Expect();
+        return Mount(ledger, file);
     }
+
+    /// <summary>Mounts the file system that is on volume <c>fs</c>, whatever became of it.</summary>
+    public static async Task<MountedDisk> AgainAsync(Ledger ledger) =>
+        Mount(ledger, await FuseFile.ShowAsync(ledger.Export("fs"), ledger.Scratch("fuse-again")));
 
     /// <summary>Makes a folder of files and syncs; everything in it follows from the seed.</summary>
     public void Fill(string name, int seed)
@@ -67,10 +62,14 @@ internal sealed class MountedDisk : IDisposable
     public void Dispose()
     {
         Tool.Run("umount", _mountPoint);
-        Tool.Run("umount", _fuseDirectory);
-        if (!_fuse.WaitForExit(10_000))
-            _fuse.Kill();
-        _fuse.Dispose();
+        _file.Dispose();
+    }
+
+    private static MountedDisk Mount(Ledger ledger, FuseFile file)
+    {
+        var mountPoint = Directory.CreateDirectory(ledger.Scratch("mnt")).FullName;
+        Tool.Run("mount", "-o", "loop", file.Path, mountPoint).Expect();
+        return new(file, mountPoint);
     }
 
     private static IEnumerable<(string Name, byte[] Data)> Files(int seed)

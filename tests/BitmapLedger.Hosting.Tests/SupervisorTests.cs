@@ -63,6 +63,27 @@ public sealed class SupervisorTests
         Assert.Contains("bad died with 3; starting it again in 100 ms", said);
     }
 
+    // As of a pid file on a disk without room: whoever watches must not die of it.
+    [Fact]
+    public async Task A_start_that_the_disk_refuses_is_said_and_tried_again()
+    {
+        var attempts = 0;
+        ConcurrentQueue<string> said = new();
+        using var ending = new CancellationTokenSource();
+        var supervising = new Supervisor(TimeProvider.System, said.Enqueue).RunAsync(
+            [
+                new("part", () => attempts > 1, () => null, _ => ++attempts == 1
+                    ? Task.FromException(new IOException("No space left on device"))
+                    : Task.CompletedTask, () => ""),
+            ],
+            ending.Token);
+        await UntilAsync(() => attempts > 1);
+        await ending.CancelAsync();
+        await supervising;
+
+        Assert.Contains("part does not start: No space left on device", said);
+    }
+
     [Fact]
     public async Task A_child_is_found_by_the_next_parent_and_not_mistaken_for_that_of_another_data_directory()
     {

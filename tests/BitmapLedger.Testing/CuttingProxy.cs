@@ -4,7 +4,8 @@ namespace BitmapLedger.Testing;
 
 /// <summary>
 /// Stands between a client and a PostgreSQL socket. While it cuts, each connection ends without a word after a number of
-/// bytes drawn from a seeded random: before, in the middle of and after whatever is asked, answers and commits included.
+/// bytes drawn from a seeded random: before, in the middle of and after whatever is asked, answers and commits included. It
+/// can also end a connection just where PostgreSQL says that it has committed.
 /// </summary>
 public sealed class CuttingProxy : IAsyncDisposable
 {
@@ -15,7 +16,11 @@ public sealed class CuttingProxy : IAsyncDisposable
     private readonly CancellationTokenSource _ending = new();
     private readonly Task _accepting;
     private int _cuts;
+    private int _toLose;
     private volatile bool _cutting;
+
+    /// <summary>CommandComplete of a COMMIT.</summary>
+    private static ReadOnlySpan<byte> Committed => "C\0\0\0\u000bCOMMIT\0"u8;
 
     /// <param name="directory">An own directory; what <c>Host=</c> names instead of the real one.</param>
     /// <param name="target">Directory of PostgreSQL's socket.</param>
@@ -39,6 +44,9 @@ public sealed class CuttingProxy : IAsyncDisposable
 
     /// <summary>How often it has cut.</summary>
     public int Cuts => Volatile.Read(ref _cuts);
+
+    /// <summary>The next so many commits are done, and their acknowledgement is not passed on.</summary>
+    public void LoseAcknowledgements(int count) => Volatile.Write(ref _toLose, count);
 
     public async ValueTask DisposeAsync()
     {
@@ -71,7 +79,8 @@ public sealed class CuttingProxy : IAsyncDisposable
             {
                 await server.ConnectAsync(new UnixDomainSocketEndPoint(_target), _ending.Token);
                 var left = new Budget(budget);
-                await Task.WhenAny(PumpAsync(client, server, left), PumpAsync(server, client, left));
+                await Task.WhenAny(
+                    PumpAsync(client, server, left, canLose: false), PumpAsync(server, client, left, canLose: true));
             }
             catch (Exception ended) when (ended is OperationCanceledException or SocketException)
             {
@@ -80,14 +89,14 @@ public sealed class CuttingProxy : IAsyncDisposable
         }
     }
 
-    private async Task PumpAsync(Socket from, Socket to, Budget budget)
+    private async Task PumpAsync(Socket from, Socket to, Budget budget, bool canLose)
     {
         var bytes = new byte[4096];
         try
         {
             while (await from.ReceiveAsync(bytes, _ending.Token) is var count and > 0)
             {
-                var passed = _cutting ? budget.Take(count) : count;
+                var passed = canLose && Loses(bytes.AsSpan(0, count)) ? 0 : _cutting ? budget.Take(count) : count;
                 for (var sent = 0; sent < passed;)
                     sent += await to.SendAsync(bytes.AsMemory(sent, passed - sent), _ending.Token);
                 if (passed == count)
@@ -101,6 +110,9 @@ public sealed class CuttingProxy : IAsyncDisposable
             // The other direction has ended.
         }
     }
+
+    private bool Loses(ReadOnlySpan<byte> answer) =>
+        Volatile.Read(ref _toLose) > 0 && answer.IndexOf(Committed) >= 0 && Interlocked.Decrement(ref _toLose) >= 0;
 
     private sealed class Budget(int bytes)
     {

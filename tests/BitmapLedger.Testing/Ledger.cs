@@ -9,14 +9,13 @@ namespace BitmapLedger.Testing;
 public sealed class Ledger : IAsyncDisposable
 {
     private static readonly TimeSpan _readyLimit = TimeSpan.FromMinutes(3);
+    private static readonly string[] _parts = ["serve", "server", "agent", "postgres"];
     private readonly ScratchDirectory _scratch = new();
     private Process? _serve;
 
-    private Ledger()
-    {
-    }
+    private Ledger(string? dataDirectory) => DataDirectory = dataDirectory ?? _scratch["d"];
 
-    public string DataDirectory => _scratch["d"];
+    public string DataDirectory { get; }
 
     /// <summary>A place for images and the like that goes with the ledger.</summary>
     public string Scratch(string name) => _scratch[name];
@@ -42,20 +41,15 @@ public sealed class Ledger : IAsyncDisposable
     public static Task<Ledger> StartAsync(params IEnumerable<string> arguments) => StartAsync(_ => arguments);
 
     /// <summary>With arguments that name something in the ledger's directory.</summary>
-    public static async Task<Ledger> StartAsync(Func<Ledger, IEnumerable<string>> arguments)
+    public static Task<Ledger> StartAsync(Func<Ledger, IEnumerable<string>> arguments)
     {
-        var ledger = new Ledger();
-        try
-        {
-            await ledger.ServeAsync(arguments(ledger));
-            return ledger;
-        }
-        catch
-        {
-            await ledger.DisposeAsync();
-            throw;
-        }
+        var ledger = new Ledger(dataDirectory: null);
+        return ledger.StartedAsync(arguments(ledger));
     }
+
+    /// <summary>On a data directory that is somebody else's and stays: on a disk of its own, say.</summary>
+    public static Task<Ledger> StartAtAsync(string dataDirectory, params IEnumerable<string> arguments) =>
+        new Ledger(dataDirectory).StartedAsync(arguments);
 
     /// <summary>Runs <c>bml serve</c> (again) and waits for its ready line.</summary>
     public async Task ServeAsync(params IEnumerable<string> arguments)
@@ -154,19 +148,31 @@ public sealed class Ledger : IAsyncDisposable
     }
 
     /// <summary>Stops PostgreSQL as a hanging machine would: connections stay, answers do not come.</summary>
-    public void FreezePostgres()
-    {
-        // The postmaster first, so that no backend is born meanwhile.
-        Posix.Signal(Pid("postgres"), Posix.SigStop);
-        foreach (var backend in Posix.Children(Pid("postgres")))
-            Posix.Signal(backend, Posix.SigStop);
-    }
+    public void FreezePostgres() => Signal(Posix.SigStop, ["postgres"]);
 
     /// <summary>Undoes <see cref="FreezePostgres"/>.</summary>
-    public void ThawPostgres()
+    public void ThawPostgres() => Signal(Posix.SigCont, ["postgres"]);
+
+    /// <summary>Every process stops where it is, as when the machine is suspended.</summary>
+    public void Freeze() => Signal(Posix.SigStop, _parts);
+
+    /// <summary>Undoes <see cref="Freeze"/>.</summary>
+    public void Thaw() => Signal(Posix.SigCont, _parts);
+
+    /// <summary>kill -9 of everything that <see cref="Freeze"/> has stopped: nobody does anything more.</summary>
+    public void KillFrozen() => Signal(Posix.SigKill, _parts);
+
+    private void Signal(int signal, IEnumerable<string> parts)
     {
-        foreach (var process in Posix.Children(Pid("postgres")).Append(Pid("postgres")))
-            Posix.Signal(process, Posix.SigCont);
+        foreach (var part in parts)
+        {
+            var process = part == "serve" ? ServePid : Pid(part);
+            // PostgreSQL's postmaster first when it is stopped, so that no backend is born meanwhile, and last when it is ended:
+            // whose parent is gone is nobody's child any more.
+            int[] all = part == "postgres" ? [process, .. Posix.Children(process)] : [process];
+            foreach (var one in signal == Posix.SigStop ? all : all.Reverse())
+                Posix.Signal(one, signal);
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -193,12 +199,27 @@ public sealed class Ledger : IAsyncDisposable
 
     private static string Program => Path.Combine(Repository.Programs, "bml");
 
+    private async Task<Ledger> StartedAsync(IEnumerable<string> arguments)
+    {
+        try
+        {
+            await ServeAsync(arguments);
+            return this;
+        }
+        catch
+        {
+            await DisposeAsync();
+            throw;
+        }
+    }
+
     /// <summary>What the programs said so far, all of it.</summary>
     public string Logs()
     {
         var directory = Path.Combine(DataDirectory, "log");
-        return Directory.Exists(directory)
-            ? string.Join('\n', Directory.GetFiles(directory).Select(f => $"--- {f}\n{File.ReadAllText(f)}"))
-            : "";
+        string[] files = Directory.Exists(directory)
+            ? [.. Directory.GetFiles(directory), Path.Combine(DataDirectory, "postgres", "postgres.log")]
+            : [];
+        return string.Join('\n', files.Where(File.Exists).Select(f => $"--- {f}\n{File.ReadAllText(f)}"));
     }
 }

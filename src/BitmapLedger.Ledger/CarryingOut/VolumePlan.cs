@@ -1,6 +1,7 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain;
+using BitmapLedger.Journal;
 using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.CarryingOut;
@@ -34,9 +35,13 @@ internal sealed record VolumePlan(
             return false;
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(File)!);
+            var directory = Path.GetDirectoryName(File)!;
+            Directory.CreateDirectory(directory);
             using var file = new FileStream(File, FileMode.CreateNew, FileAccess.Write);
             file.SetLength(size);
+            // Before the ledger has the volume: after a power loss it must find the file, and as long as it was.
+            file.Flush(flushToDisk: true);
+            PosixDisk.Instance.SyncDirectory(directory);
             return true;
         }
         catch (IOException) when (System.IO.File.Exists(File))

@@ -1,0 +1,154 @@
+using System.Diagnostics;
+using BitmapLedger.Testing;
+
+namespace BitmapLedger.EndToEnd.Tests;
+
+/// <summary>
+/// A client that writes blocks of its own stretch again and again, flushes now and then, and says before and after each step
+/// what it does. Each write is its number, over and over; so a block shows which write it holds, and what the client said
+/// shows which ones it may hold.
+/// </summary>
+internal sealed class FlushingClient : IDisposable
+{
+    public const int Block = 4096;
+    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(3);
+
+    private readonly Process _shell;
+    private readonly Task _reading;
+    private readonly Lock _lock = new();
+    private readonly List<(long Number, long Block)> _sent = [];
+    private long _answered;
+    private long _flushed;
+    private int _pauses;
+
+    /// <param name="uri">Export.</param>
+    /// <param name="first">First block of its stretch.</param>
+    /// <param name="count">Blocks of its stretch.</param>
+    /// <param name="after">Its writes are numbered from the next on.</param>
+    /// <param name="seed">Of where it writes and when it flushes.</param>
+    public FlushingClient(string uri, long first, int count, long after, int seed)
+    {
+        _answered = _flushed = after;
+        _shell = Tool.Start("nbdsh", ["-u", uri, "-c", Script(first, count, after, seed)], withInput: true);
+        _reading = ReadAsync();
+        _ = _shell.StandardError.ReadToEndAsync();
+    }
+
+    /// <summary>Every write that was sent, answered or not, in order; whole once the client has ended.</summary>
+    public IReadOnlyList<(long Number, long Block)> Sent
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _sent];
+        }
+    }
+
+    /// <summary>The last write that was answered.</summary>
+    public long Answered => Volatile.Read(ref _answered);
+
+    /// <summary>The last write that a flush covered.</summary>
+    public long Flushed => Volatile.Read(ref _flushed);
+
+    /// <summary>Waits until so many more writes were answered.</summary>
+    public Task MoreAsync(int more)
+    {
+        var wanted = Answered + more;
+        return UntilAsync(() => Answered >= wanted, $"{more} more answers");
+    }
+
+    /// <summary>Nothing is under way when this returns, and nothing is sent before <see cref="GoOnAsync"/>.</summary>
+    public async Task PauseAsync()
+    {
+        var pauses = Volatile.Read(ref _pauses);
+        await TellAsync("pause");
+        await UntilAsync(() => Volatile.Read(ref _pauses) > pauses, "a pause");
+    }
+
+    public Task GoOnAsync() => TellAsync("go");
+
+    /// <summary>Waits until it has been refused something, or has lost its server.</summary>
+    public Task EndedAsync() => _reading.WaitAsync(_limit);
+
+    /// <summary>Ends it and takes in all that it said.</summary>
+    public Task EndAsync()
+    {
+        if (!_shell.HasExited)
+            _shell.Kill();
+        return EndedAsync();
+    }
+
+    public void Dispose()
+    {
+        if (!_shell.HasExited)
+            _shell.Kill();
+        _shell.WaitForExit();
+        _shell.Dispose();
+    }
+
+    private async Task TellAsync(string word)
+    {
+        await _shell.StandardInput.WriteLineAsync(word);
+        await _shell.StandardInput.FlushAsync();
+    }
+
+    private async Task UntilAsync(Func<bool> holds, string what)
+    {
+        var started = Stopwatch.StartNew();
+        while (!holds())
+        {
+            if (_reading.IsCompleted)
+                throw new InvalidOperationException("The client ended by itself.");
+            if (started.Elapsed > _limit)
+                throw new TimeoutException($"The client waited {_limit.TotalSeconds:0} s for {what}.");
+            await Task.Delay(5);
+        }
+    }
+
+    private async Task ReadAsync()
+    {
+        // Held here: its process may be disposed of before the last line is read.
+        var output = _shell.StandardOutput;
+        while (await output.ReadLineAsync() is { } line)
+        {
+            var word = line.Split(' ');
+            switch (word[0])
+            {
+                case "send":
+                    lock (_lock)
+                        _sent.Add((long.Parse(word[1]), long.Parse(word[2])));
+                    break;
+                case "answered":
+                    Volatile.Write(ref _answered, long.Parse(word[1]));
+                    break;
+                case "flushed":
+                    Volatile.Write(ref _flushed, long.Parse(word[1]));
+                    break;
+                default:
+                    Interlocked.Increment(ref _pauses);
+                    break;
+            }
+        }
+    }
+
+    private static string Script(long first, int count, long after, int seed) => $$"""
+        import random, select, struct, sys
+        rng, number = random.Random({{seed}}), {{after}}
+        def say(text):
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        while True:
+            if select.select([sys.stdin], [], [], 0)[0] and sys.stdin.readline().strip() == "pause":
+                say("paused")
+                if sys.stdin.readline().strip() != "go":
+                    sys.exit(0)
+            number += 1
+            block = {{first}} + rng.randrange({{count}})
+            say("send %d %d" % (number, block))
+            h.pwrite(struct.pack("<q", number) * {{Block / 8}}, block * {{Block}})
+            say("answered %d" % number)
+            if rng.randrange(25) == 0:
+                h.flush()
+                say("flushed %d" % number)
+        """;
+}
