@@ -61,6 +61,40 @@ public sealed class ServiceManagerTests
         Assert.Equal((0, 0), (serve.ExitCode, agent.ExitCode));
     }
 
+    // Method: a systemd is booted in namespaces of its own with the units as they are shipped. Whatever is killed is started
+    // again, and the agent serves on over the same socket while the rest is killed, started again and stopped.
+    [Fact(Skip = Mounts.WhyNoBoot, SkipUnless = nameof(Mounts.Boot), SkipType = typeof(Mounts))]
+    public async Task Under_a_booted_systemd_the_units_start_sandboxed_come_back_after_kills_and_stop_in_order()
+    {
+        using var machine = await BootedSystemd.StartAsync("bml.service");
+        machine.Bml("volume", "create", "v", "--size", "1M").Expect();
+        WriteIn(machine, 0);
+        var (agent, serve) = (machine.Show("bml-agent.service", "MainPID"), machine.Show("bml.service", "MainPID"));
+
+        machine.Run("systemctl", "kill", "--signal=KILL", "bml-agent.service").Expect();
+        // The socket is systemd's: a client that comes now waits for the next agent.
+        WriteIn(machine, 512);
+        Assert.NotEqual(agent, machine.Show("bml-agent.service", "MainPID"));
+        agent = machine.Show("bml-agent.service", "MainPID");
+        machine.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "bml.service").Expect();
+        WriteIn(machine, 1024);
+        await machine.UntilAsync(() => machine.Show("bml.service", "MainPID") != serve && machine.IsActive("bml.service"));
+        await machine.UntilAsync(() => machine.Bml("verify", "v").ExitCode == 0);
+        machine.Run("systemctl", "stop", "bml.service").Expect();
+        WriteIn(machine, 1536);
+        machine.Run("systemctl", "start", "bml.service").Expect();
+        await machine.UntilAsync(() => machine.Bml("verify", "v").ExitCode == 0);
+
+        using var blame = JsonDocument.Parse(machine.Bml("blame", "v", "--offset", "0", "--length", "1M", "--json").Expect().Output);
+        Assert.Equal([1536, 1024, 512, 0], blame.RootElement.GetProperty("writes").EnumerateArray().Select(w => w.GetProperty("offset").GetInt64()));
+        Assert.Equal(agent, machine.Show("bml-agent.service", "MainPID"));
+        machine.Run("systemctl", "stop", "bml.service", "bml-agent.service").Expect();
+        Assert.Equal(("success", "success"), (machine.Show("bml.service", "Result"), machine.Show("bml-agent.service", "Result")));
+    }
+
+    private static void WriteIn(BootedSystemd machine, long offset) => machine.Run(
+        "nbdsh", "-u", "nbd+unix:///v?socket=/run/bitmapledger/nbd.sock", "-c", $"h.pwrite(b'x' * 512, {offset}); h.flush()").Expect();
+
     [Fact]
     public void Systemd_finds_nothing_wrong_with_the_units()
     {
