@@ -29,7 +29,8 @@ internal sealed class BootState
     private const uint Magic = 0x5342_4D42; // "BMBS" as it lies on disk
     private const int OldSize = 64;
     private const int Size = 128;
-    private const byte Version = 2;
+    private const byte Version = 3;
+    private const byte FirstWithLsns = 3;
     private const int BootIdBytes = 36;
     private const int SuspectBit = 1;
     private const int UnsureBit = 2;
@@ -67,6 +68,13 @@ internal sealed class BootState
     /// <summary>LSNs go on above this, whatever else is there: after a power loss the ceiling of the run before.</summary>
     public long FloorLsn { get; private set; }
 
+    /// <summary>LSN up to which the data of every write was durable, or told as what a power loss may have undone, when the
+    /// journal was opened.</summary>
+    public long SettledLsn { get; private set; }
+
+    /// <summary>LSN of the last write that stood in the segments when the journal was closed; 0 when nobody knows.</summary>
+    public long StoredLsn { get; private set; }
+
     /// <summary>Why writes may be missing, until <see cref="Acknowledge"/>.</summary>
     public LossReason Loss { get; private set; }
 
@@ -91,15 +99,21 @@ internal sealed class BootState
             BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(64)),
             BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(72)));
         state.FloorLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(80));
+        if (bytes[6] < FirstWithLsns)
+            return state;
+        state.StoredLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(88));
+        state.SettledLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(96));
         return state;
     }
 
     /// <summary>Marks the journal as open in this boot.</summary>
     /// <param name="loss">Why writes may be missing; what was not told yet stays.</param>
     /// <param name="floorLsn">LSNs go on above this.</param>
+    /// <param name="settledLsn">What <see cref="SettledLsn"/> says from now on.</param>
     /// <param name="isUnsure">What <see cref="IsUnsure"/> says from now on.</param>
-    public void Open(LossReason loss, long floorLsn, bool isUnsure)
+    public void Open(LossReason loss, long floorLsn, long settledLsn, bool isUnsure)
     {
+        SettledLsn = settledLsn;
         FloorLsn = floorLsn;
         Loss = loss == LossReason.None ? Loss : loss;
         IsUnsure = isUnsure;
@@ -135,9 +149,11 @@ internal sealed class BootState
     }
 
     /// <summary>Everything is durable and nobody writes any more.</summary>
-    public void Close(in FileIdentity identity) => Write(closed: true, identity);
+    /// <param name="identity">The data as it is now.</param>
+    /// <param name="storedLsn">What <see cref="StoredLsn"/> says at the next start.</param>
+    public void Close(in FileIdentity identity, long storedLsn) => Write(closed: true, identity, storedLsn: storedLsn);
 
-    private void Write(bool closed, in FileIdentity identity, bool suspect = false)
+    private void Write(bool closed, in FileIdentity identity, bool suspect = false, long storedLsn = 0)
     {
         var bytes = new byte[Size];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
@@ -151,6 +167,8 @@ internal sealed class BootState
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(64), identity.Size);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(72), identity.ChangedNanoseconds);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(80), FloorLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(88), storedLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(96), SettledLsn);
         WholeFile.Write(_disk, _path, bytes);
     }
 }

@@ -25,17 +25,18 @@ public sealed record JournalCheck(
             damage.Add(found);
         }
 
-        var lsn = headers.Count > 0 ? headers[0].LastLsn : 0;
-        var oldest = lsn + 1;
+        var walk = new SegmentWalk(PosixDisk.Instance, directory, headers);
+        var durable = headers.Select(h => h.Marks.JournalLsn).DefaultIfEmpty().Max();
         var writes = 0L;
-        foreach (var (header, limit) in headers.Zip(SegmentFiles.Limits(headers)))
+        for (var i = 0; i < headers.Count; i++)
         {
             try
             {
-                lsn = Math.Max(lsn, Math.Min(header.LastLsn, limit));
-                var path = SegmentFiles.PathOf(directory, header.Number);
-                SegmentScan.Read(
-                    PosixDisk.Instance, path, header, limit, ref lsn, (r, _) => writes += r.IsWrite ? 1 : 0);
+                walk.Read(i, (record, _) =>
+                {
+                    writes += record.IsWrite ? 1 : 0;
+                    durable = record.Kind == SlotKind.Marks ? Math.Max(durable, record.Length) : durable;
+                });
             }
             catch (CorruptionException found)
             {
@@ -47,6 +48,39 @@ public sealed record JournalCheck(
             }
         }
 
-        return new(headers.Count, writes, oldest, lsn, damage);
+        damage.AddRange(walk.Holes.Where(h => h.IsDamage(durable) && IsThere(h)).Select(h => h.ToException()));
+        if (SegmentFiles.FindLostHeader(PosixDisk.Instance, directory, headers) is { } lost)
+            damage.Add(new(lost, 0, SegmentHole.HeaderGone));
+        var oldest = (headers.Count > 0 ? headers[0].LastLsn : 0) + 1;
+        if (headers.Count > 0 && damage.Count == 0 && MissingEnd(directory, headers[^1], walk) is { } gone)
+            damage.Add(gone);
+        return new(headers.Count, writes, oldest, walk.LastLsn, damage);
+    }
+
+    /// <summary>What is wrong with the end of a journal that was closed in order; null when nothing is.</summary>
+    private static CorruptionException? MissingEnd(string directory, in SegmentHeader last, SegmentWalk walk)
+    {
+        try
+        {
+            return BootState.Read(PosixDisk.Instance, directory, "").StoredLsn > walk.LastLsn
+                ? new(SegmentFiles.PathOf(directory, last.Number), walk.EndBytes, SegmentHole.RecordsGone)
+                : null;
+        }
+        catch (CorruptionException found)
+        {
+            return found;
+        }
+    }
+
+    /// <summary>Whether a hole is still there: while its writer goes on, a record may be read before the one before
+    /// it.</summary>
+    private static bool IsThere(SegmentHole hole)
+    {
+        if (hole.EndBytes == 0)
+            return true;
+        using var file = PosixDisk.Instance.TryOpen(hole.Path, writable: false);
+        Span<byte> slot = stackalloc byte[JournalSlot.Size];
+        var length = file?.Read(slot, hole.OffsetBytes) ?? slot.Length;
+        return file is not null && !slot[..length].ContainsAnyExcept((byte)0);
     }
 }

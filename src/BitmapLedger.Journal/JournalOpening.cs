@@ -16,12 +16,13 @@ namespace BitmapLedger.Journal;
 /// <param name="Marks">How far journal and data are durable.</param>
 /// <param name="RewriteAbove">Records above this LSN must be written again before they count as durable; null when
 /// none need be.</param>
+/// <param name="IsPartial">Whether records may be missing anywhere in the segments.</param>
 /// <param name="Recovered">What the ledger must be told; empty when nothing.</param>
 /// <param name="Activity">The activity log; null under durability <c>process</c>.</param>
 /// <param name="Flush">What is noted of flushes.</param>
 internal sealed record JournalOpening(
     BootState Boot, LsnCeiling Ceiling, JournalRecovery Found, long LastLsn, DurableMarks Marks, long? RewriteAbove,
-    IReadOnlyList<Extent> Recovered, ActivityLog? Activity, FlushNote Flush)
+    bool IsPartial, IReadOnlyList<Extent> Recovered, ActivityLog? Activity, FlushNote Flush)
 {
     /// <summary>A file of this name says that the segments were set aside by hand.</summary>
     public const string SetAsideMark = "aside";
@@ -40,18 +41,28 @@ internal sealed record JournalOpening(
         var suspect = (boot.IsSuspect && !boot.WasClosed) || (killed && FlushNote.HasFailed(options));
         if (suspect)
             ShowWhatIsOnDisk(options);
-        var found = JournalRecovery.Read(options, isPartial: wentDown && !power);
-        // What the disk refused of the segments that are there may still go, their headers too; all of it is told as lost.
-        // What comes now must not go with it.
-        if (suspect && !power)
-            found = found with { HasHole = true };
+        // Under durability `process` all of it is told as lost then, and until it is nobody cares what is missing.
+        var isPartial = !power && (wentDown || suspect || boot.Loss is LossReason.MachineWentDown or LossReason.NotDurable);
+        var found = JournalRecovery.Read(options, isPartial);
+        RequireEnd(options, boot, found);
+        // Marks lag behind: what was durable or told when the journal was opened last is not told once more.
+        found = found with { Marks = found.Marks.Max(new(0, boot.SettledLsn)) };
+        // Records that are gone although only a process ended: a sync had failed, and nobody was left to say so.
+        if (power && killed && !suspect && found.HasOpenHole)
+        {
+            suspect = true;
+            ShowWhatIsOnDisk(options);
+        }
+
         var lastLsn = Math.Max(Math.Max(found.LastLsn, boot.FloorLsn), options.MinLsn);
         if (wentDown || suspect)
             lastLsn = Math.Max(lastLsn, ceiling.Value);
+        // LSNs that are passed over are void: only the next header can say that.
+        found = found with { IsSealed = found.IsSealed || isPartial || lastLsn != found.LastLsn };
 
         IReadOnlyList<Extent>? active = power ? ActivityFile.Read(options.Disk, options.Directory, options.VolumeId) : [];
         // A damaged journal was set aside: nobody knows any more what was under way.
-        if (wentDown && found.Segments.Count == 0 && options.Disk.Names(options.Directory).Contains(SetAsideMark))
+        if ((wentDown || suspect) && found.Segments.Count == 0 && options.Disk.Names(options.Directory).Contains(SetAsideMark))
             active = null;
         var inexact = power && (wentDown || suspect || active is null);
         var recovered = inexact ? RecoveredWrites.Find(options, active, found) : RecoveredWrites.Read(options);
@@ -66,7 +77,7 @@ internal sealed record JournalOpening(
         {
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
             var unsure = !power && boot.IsSameBoot && (boot.IsUnsure || suspect);
-            boot.Open(Loss(options, boot, wentDown, suspect), lastLsn, unsure);
+            boot.Open(Loss(options, boot, wentDown, suspect), lastLsn, marks.DataLsn, unsure);
             flush = FlushNote.Open(options);
         }
         catch
@@ -76,8 +87,18 @@ internal sealed record JournalOpening(
         }
 
         return new(
-            boot, ceiling, found, lastLsn, marks, power && killed ? found.Marks.JournalLsn : null, recovered, activity,
-            flush);
+            boot, ceiling, found, lastLsn, marks, power && (killed || wentDown) ? found.Marks.JournalLsn : null, isPartial,
+            recovered, activity, flush);
+    }
+
+    /// <summary>What was durable when the journal was closed cannot be gone; where no segment is left, the ledger sees
+    /// it.</summary>
+    private static void RequireEnd(JournalOptions options, BootState boot, JournalRecovery found)
+    {
+        if (boot.StoredLsn <= found.LastLsn || found.Segments.Count == 0)
+            return;
+        var path = SegmentFiles.PathOf(options.Directory, found.Segments[^1].Number);
+        throw new CorruptionException(path, found.EndBytes, SegmentHole.RecordsGone);
     }
 
     /// <summary>Before what is found is told: from then on nothing goes back any more, however often this is tried.</summary>

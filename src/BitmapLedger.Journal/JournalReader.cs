@@ -20,6 +20,9 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     private long _position;
     private long _lastLsn = -1;
 
+    /// <summary>LSN up to which every write was read, or is void.</summary>
+    private long _accountedLsn;
+
     /// <summary>Reads a journal on the machine's file systems.</summary>
     /// <param name="directory">The journal's directory.</param>
     /// <param name="volumeId">Whose journal it is.</param>
@@ -43,7 +46,8 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     /// <param name="target">Receives them, ascending. A gap between LSNs is a void: it never reached the
     /// backend.</param>
     /// <returns>How many; 0 when there is nothing newer yet.</returns>
-    /// <exception cref="CorruptionException">A record before a good one is damaged.</exception>
+    /// <exception cref="CorruptionException">A record before a good one is damaged, or records are gone that were
+    /// durable.</exception>
     public int Read(long afterLsn, Span<SingleWrite> target)
     {
         if (_file is null || afterLsn != _lastLsn)
@@ -55,7 +59,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             var stopped = Decode(_chunk.AsSpan(0, read), target, ref count);
             if (stopped && !TryPassHole())
                 break;
-            if (!stopped && read == 0 && !(NextInUse() is { } next && TryOpen(next.Number)))
+            if (!stopped && read == 0 && !(NextInUse() is { } next && TryGoOn(next)))
                 break;
         }
 
@@ -69,7 +73,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     {
         _file?.Dispose();
         _file = null;
-        _lastLsn = afterLsn;
+        (_lastLsn, _accountedLsn) = (afterLsn, afterLsn);
         var headers = SegmentFiles.Headers(disk, directory, volumeId);
         var start = headers.FindLastIndex(h => h.LastLsn <= afterLsn);
         foreach (var header in headers.Skip(Math.Max(start, 0)))
@@ -93,6 +97,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
         _file = file;
         _segment = header;
         _position = SegmentHeader.Size;
+        _accountedLsn = Math.Max(_accountedLsn, Math.Min(header.LastLsn, WrittenAgainAbove()));
         return true;
     }
 
@@ -105,6 +110,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             if (JournalSlot.TryRead(chunk, salt, out var record) != SlotFault.None)
                 return true;
             _position += JournalSlot.Size;
+            _accountedLsn = Math.Max(_accountedLsn, record.Lsn);
             if (record.Kind == SlotKind.Connection)
                 _names[record.Connection] = Encoding.UTF8.GetString(JournalSlot.Name(chunk, record));
             if (!record.IsWrite || record.Lsn <= _lastLsn)
@@ -131,21 +137,65 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             return true;
         if (fault == SlotFault.Empty && following is null)
             return false;
-        if (following is { Rewrites: true } again && again.LastLsn <= _lastLsn)
-            return TryOpen(following.Value.Number);
+        if (following is { Rewrites: true } again && again.LastLsn <= _accountedLsn)
+            return TryOpen(again.Number);
 
-        var next = NextRecord(_position, out var lsn);
-        if (next < 0 || lsn > WrittenAgainAbove())
-            return following is not null && TryOpen(following.Value.Number);
+        var hole = HoleAt(_position, out var next);
+        if (hole is null || next > WrittenAgainAbove())
+            return following is { } behind && TryGoOn(behind);
         // A record behind it: what was being written at the second look is there at the third.
         fault = Fault(_position);
         if (fault is not (SlotFault.None or SlotFault.Empty))
-            throw new CorruptionException(
-                SegmentFiles.PathOf(
-                    directory, _segment.Number), _position, "a damaged record stands before a good one");
-        _position = fault == SlotFault.None ? _position : next;
+            throw new CorruptionException(hole.Path, _position, "a damaged record stands before a good one");
+        if (fault == SlotFault.None)
+            return true;
+        if (!IsVoid(hole, _segment, [.. Later()]))
+            return false;
+        _position = hole.EndBytes;
         return true;
     }
+
+    /// <summary>Goes on in a later segment, unless records are missing before it.</summary>
+    /// <returns>False when the journal ends here for now.</returns>
+    private bool TryGoOn(in SegmentHeader next)
+    {
+        var number = next.Number;
+        SegmentHeader[] behind = [.. Later().Where(h => h.Number >= number)];
+        var hole = new SegmentHole(PathOf(_segment.Number), _position, _accountedLsn, SegmentFiles.StoredBefore(behind)[0]);
+        return (hole.AfterLsn >= hole.GivenLsn || IsVoid(hole, next, behind)) && TryOpen(number);
+    }
+
+    /// <summary>Whether what is missing was declared void.</summary>
+    /// <param name="hole">Where it is missing.</param>
+    /// <param name="segment">The segment that the hole is in or before.</param>
+    /// <param name="later">Segments behind the hole, ascending.</param>
+    /// <returns>False when that is not known yet: a sync may have failed, and what it was for is being written again.</returns>
+    /// <exception cref="CorruptionException">It was durable.</exception>
+    private bool IsVoid(SegmentHole hole, in SegmentHeader segment, SegmentHeader[] later)
+    {
+        if (!segment.DeclaresVoids || hole.AfterLsn >= SegmentFiles.StoredBefore(later)[0])
+            return true;
+        var durable = segment.Durability == JournalDurability.Process ? long.MaxValue : MarkedDurable(later[^1]);
+        return hole.IsDamage(durable)
+            ? throw hole.ToException()
+            : false;
+    }
+
+    /// <summary>LSN up to which the journal calls itself durable: a header knows all marks before it, so the last segment
+    /// knows all.</summary>
+    private long MarkedDurable(in SegmentHeader last)
+    {
+        var durable = last.Marks.JournalLsn;
+        using var file = disk.TryOpen(PathOf(last.Number), writable: false);
+        for (var at = (long)SegmentHeader.Size; file?.Read(_chunk, at) is { } read and >= JournalSlot.Size; at += read)
+            for (var i = 0; i + JournalSlot.Size <= read; i += JournalSlot.Size)
+                if (JournalSlot.TryRead(_chunk.AsSpan(i), last.Salt, out var record) == SlotFault.None
+                    && record.Kind == SlotKind.Marks)
+                    durable = Math.Max(durable, record.Length);
+        return durable;
+    }
+
+    private string PathOf(long number) => SegmentFiles.PathOf(directory, number);
 
     private SlotFault Fault(long position)
     {
@@ -155,13 +205,13 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             : JournalSlot.TryRead(slot, _segment.Salt, out _);
     }
 
-    /// <summary>Where the next record is; -1 when there is none.</summary>
+    /// <summary>The slots from a place on to the next record; null when there is none.</summary>
     /// <param name="position">Where to begin.</param>
-    /// <param name="lsn">LSN of the next write; 0 when there is none.</param>
-    private long NextRecord(long position, out long lsn)
+    /// <param name="lsn">LSN of the next write; of the next record when no write follows.</param>
+    private SegmentHole? HoleAt(long position, out long lsn)
     {
         var salt = _segment.Salt;
-        var first = -1L;
+        SegmentHole? hole = null;
         lsn = 0;
         for (var at = position; _file!.Read(_chunk, at) is var read && read >= JournalSlot.Size; at += read)
         {
@@ -170,26 +220,30 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
             {
                 if (JournalSlot.TryRead(_chunk.AsSpan(i), salt, out var record) != SlotFault.None)
                     continue;
-                first = first < 0 ? at + i : first;
-                if (!record.IsWrite)
-                    continue;
+                hole ??= new(PathOf(_segment.Number), position, _accountedLsn, record.IsWrite ? record.Lsn - 1 : record.Lsn)
+                {
+                    EndBytes = at + i,
+                };
                 lsn = record.Lsn;
-                return first;
+                if (record.IsWrite)
+                    return hole with { NextWriteLsn = lsn };
             }
         }
 
-        return first;
+        return hole;
+    }
+
+    /// <summary>Headers of the later segments in use, ascending.</summary>
+    private IEnumerable<SegmentHeader> Later()
+    {
+        foreach (var number in SegmentFiles.Numbers(disk, directory).Where(n => n > _segment.Number))
+            if (SegmentFiles.Header(disk, directory, volumeId, number) is { } header)
+                yield return header;
     }
 
     /// <summary>LSN above which records of this segment do not count, since a later one has them again.</summary>
-    private long WrittenAgainAbove()
-    {
-        var above = long.MaxValue;
-        foreach (var number in SegmentFiles.Numbers(disk, directory).Where(n => n > _segment.Number))
-            if (SegmentFiles.Header(disk, directory, volumeId, number) is { Rewrites: true } header)
-                above = Math.Min(above, header.LastLsn);
-        return above;
-    }
+    private long WrittenAgainAbove() =>
+        Later().Where(h => h.Rewrites).Select(h => h.LastLsn).DefaultIfEmpty(long.MaxValue).Min();
 
     /// <summary>
     /// The segment to go on in; numbers of segments that a crash left unused are passed over. What was written again counts
@@ -198,14 +252,9 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     private SegmentHeader? NextInUse()
     {
         SegmentHeader? next = null;
-        foreach (var number in SegmentFiles.Numbers(disk, directory).Where(n => n > _segment.Number))
-        {
-            if (SegmentFiles.Header(disk, directory, volumeId, number) is not { } header)
-                continue;
-            if (next is null || (header.Rewrites && header.LastLsn <= _lastLsn))
+        foreach (var header in Later())
+            if (next is null || (header.Rewrites && header.LastLsn <= _accountedLsn))
                 next = header;
-        }
-
         return next;
     }
 }

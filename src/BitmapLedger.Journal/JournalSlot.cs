@@ -24,7 +24,7 @@ public readonly record struct JournalSlot(
     /// <summary>Longest name of a connection, in bytes of UTF-8; longer ones are cut.</summary>
     public const int NameBytesMax = Size - NameOffset;
 
-    private const int KindOffset = 4;
+    internal const int KindOffset = 4;
     private const int ConnectionOffset = 8;
     private const int LsnOffset = 12;
     private const int TimeOffset = 20;

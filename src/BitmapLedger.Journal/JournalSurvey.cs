@@ -1,4 +1,5 @@
 using System.Text;
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
 
 namespace BitmapLedger.Journal;
@@ -10,7 +11,8 @@ namespace BitmapLedger.Journal;
 /// </summary>
 /// <param name="directory">The journal's directory.</param>
 /// <param name="volumeId">Whose journal it is.</param>
-public sealed class JournalSurvey(string directory, Guid volumeId)
+/// <param name="disk">Where it is.</param>
+public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk disk)
 {
     /// <summary>Most writes of one stretch.</summary>
     private const int WritesMax = 16_384;
@@ -19,7 +21,17 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
     private readonly List<JournalStretch> _found = [];
     private readonly List<SingleWrite> _writes = [];
     private (string File, long FromByte, string Fault)? _damage;
+    private (string Path, long EndBytes)? _end;
+    private long _durableLsn;
     private long _lastLsn;
+
+    /// <summary>Surveys a journal on the machine's file systems.</summary>
+    /// <param name="directory">The journal's directory.</param>
+    /// <param name="volumeId">Whose journal it is.</param>
+    public JournalSurvey(string directory, Guid volumeId)
+        : this(directory, volumeId, PosixDisk.Instance)
+    {
+    }
 
     /// <summary>Names of the connections met so far.</summary>
     public IReadOnlyDictionary<int, string> Names => _names;
@@ -33,17 +45,24 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
     public IEnumerable<JournalStretch> Read()
     {
         long previous = 0;
-        var numbers = SegmentFiles.Numbers(PosixDisk.Instance, directory);
-        var rewrites = numbers.ToDictionary(n => n, RewritesAbove);
+        var numbers = SegmentFiles.Numbers(disk, directory);
+        var headers = numbers.Select(HeaderOf).OfType<SegmentHeader>().ToList();
+        _durableLsn = headers.Select(h => h.Marks.JournalLsn).Concat(numbers.Select(n => MarkedDurable(n, ReadAll(n)))).DefaultIfEmpty().Max();
         foreach (var number in numbers)
         {
             var path = SegmentFiles.PathOf(directory, number);
-            var bytes = File.ReadAllBytes(path);
-            if (previous > 0 && number != previous + 1)
-                Damage(path, 0, $"segment {previous + 1} before it is missing");
-            var limit = rewrites.Where(r => r.Key > number).Min(r => r.Value) ?? long.MaxValue;
-            ReadHeader(path, bytes, number, limit, isFirst: previous == 0);
-            ReadSlots(path, bytes, default(SegmentHeader) with { VolumeId = volumeId, Number = number }, limit);
+            var bytes = ReadAll(number);
+            if (previous > 0 && number != previous + 1 && HeaderOf(number) is not { DeclaresVoids: true })
+                Damage(path, 0, SegmentHole.SegmentGone(previous + 1));
+            var later = headers.Where(h => h.Number > number).ToList();
+            var limit = later.Where(h => h.Rewrites).Select(h => h.LastLsn).DefaultIfEmpty(long.MaxValue).Min();
+            var stored = SegmentFiles.StoredBefore(later)[0];
+            ReadHeader(path, bytes, number, limit, stored, isFirst: previous == 0);
+            // Of one whose header is damaged only the slots tell, and what they call durable.
+            var header = headers.Find(h => h.Number == number) is { Number: > 0 } known
+                ? known
+                : new(volumeId, number, 0, 0, 0, 0, default, Rewrites: false) { Durability = JournalDurability.Power };
+            ReadSlots(path, bytes, header, limit, header.DeclaresVoids ? stored : long.MaxValue);
             previous = number;
             foreach (var stretch in TakeFound())
                 yield return stretch;
@@ -52,23 +71,44 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
         // A fault of slots that nothing follows is the batch that a killed process was writing; a header is no such.
         if (_damage is { FromByte: 0 })
             EndDamage(toLsn: null);
+        ReadEnd();
         Flush();
         foreach (var stretch in TakeFound())
             yield return stretch;
     }
 
-    /// <summary>LSN above which a segment writes earlier records again; null when it does not.</summary>
-    private long? RewritesAbove(long number)
+    private byte[] ReadAll(long number)
+    {
+        var path = SegmentFiles.PathOf(directory, number);
+        using var file = disk.TryOpen(path, writable: false) ?? throw new FileNotFoundException("the segment is gone", path);
+        var bytes = new byte[file.Length];
+        return bytes[..file.Read(bytes, 0)];
+    }
+
+    /// <summary>The header of a segment; null when it is damaged or was never used.</summary>
+    private SegmentHeader? HeaderOf(long number)
     {
         Span<byte> sector = stackalloc byte[SegmentHeader.Size];
-        using var file = PosixDisk.Instance.TryOpen(SegmentFiles.PathOf(directory, number), writable: false);
+        using var file = disk.TryOpen(SegmentFiles.PathOf(directory, number), writable: false);
         var length = file?.Read(sector, 0) ?? 0;
-        return SegmentHeader.TryRead(sector[..length], out _) is { Rewrites: true } header && header.VolumeId == volumeId
-            ? header.LastLsn
+        return SegmentHeader.TryRead(sector[..length], out _) is { } header && header.VolumeId == volumeId && header.Number == number
+            ? header
             : null;
     }
 
-    private void ReadHeader(string path, byte[] bytes, long number, long limit, bool isFirst)
+    /// <summary>LSN up to which a segment says that the journal is durable.</summary>
+    private long MarkedDurable(long number, byte[] bytes)
+    {
+        var salt = (default(SegmentHeader) with { VolumeId = volumeId, Number = number }).Salt;
+        var durable = 0L;
+        for (var at = SegmentHeader.Size; at + JournalSlot.Size <= bytes.Length; at += JournalSlot.Size)
+            if (bytes[at + JournalSlot.KindOffset] == (byte)SlotKind.Marks
+                && JournalSlot.TryRead(bytes.AsSpan(at), salt, out var record) == SlotFault.None)
+                durable = Math.Max(durable, record.Length);
+        return durable;
+    }
+
+    private void ReadHeader(string path, byte[] bytes, long number, long limit, long stored, bool isFirst)
     {
         if (SegmentHeader.TryRead(bytes, out var fault) is { } header)
         {
@@ -84,24 +124,33 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
                 OldestLsn = header.LastLsn + 1;
             }
 
+            var required = Math.Min(header.StoredLsn, stored);
+            if (_end is var (before, end) && _lastLsn < required
+                && new SegmentHole(before, end, _lastLsn, required).IsDamage(Durable(header, 0)))
+                Damage(before, end, SegmentHole.RecordsGone);
             EndDamage(Math.Max(_lastLsn, Math.Min(header.LastLsn, limit)));
             _lastLsn = Math.Max(_lastLsn, Math.Min(header.LastLsn, limit));
         }
         else if (bytes.AsSpan().ContainsAnyExcept((byte)0))
         {
-            Damage(path, 0, fault);
+            Damage(path, 0, bytes.AsSpan(0, SegmentHeader.Size).ContainsAnyExcept((byte)0) ? fault : SegmentHole.HeaderGone);
         }
     }
 
-    private void ReadSlots(string path, byte[] bytes, in SegmentHeader header, long limit)
+    private void ReadSlots(string path, byte[] bytes, in SegmentHeader header, long limit, long stored)
     {
         var salt = header.Salt;
+        var durable = Durable(header, header.DeclaresVoids ? 0 : MarkedDurable(header.Number, bytes));
+        var end = (long)SegmentHeader.Size;
         for (var at = SegmentHeader.Size; at + JournalSlot.Size <= bytes.Length; at += JournalSlot.Size)
         {
             var slot = bytes.AsSpan(at, JournalSlot.Size);
             var fault = JournalSlot.TryRead(slot, salt, out var record);
             if (fault == SlotFault.Empty)
                 continue;
+            var given = !header.DeclaresVoids ? _lastLsn : record.IsWrite ? record.Lsn - 1 : record.Lsn;
+            var hole = new SegmentHole(path, end, _lastLsn, given, record.Lsn);
+            end = at + JournalSlot.Size;
             if (fault != SlotFault.None)
                 Damage(path, at, "a damaged record stands before a good one");
             else if (record.Lsn > limit)
@@ -109,12 +158,44 @@ public sealed class JournalSurvey(string directory, Guid volumeId)
             else if (record.IsWrite && record.Lsn <= _lastLsn)
                 Damage(path, at, $"LSN {record.Lsn} follows LSN {_lastLsn}");
             else
-                Take(slot, record);
+                Take(slot, record, at != hole.OffsetBytes && hole.AfterLsn < stored && hole.IsDamage(durable) ? hole : null);
         }
+
+        _end = (path, end);
     }
 
-    private void Take(ReadOnlySpan<byte> slot, in JournalSlot record)
+    /// <summary>LSN up to which records of a segment, or before it, were durable.</summary>
+    private long Durable(in SegmentHeader segment, long marked) => segment switch
     {
+        { DeclaresVoids: false } => marked,
+        { Durability: JournalDurability.Process } => long.MaxValue,
+        _ => _durableLsn,
+    };
+
+    /// <summary>What was durable when the journal was closed in order, and is not there any more.</summary>
+    private void ReadEnd()
+    {
+        long stored;
+        try
+        {
+            stored = BootState.Read(disk, directory, "").StoredLsn;
+        }
+        catch (CorruptionException)
+        {
+            // A journal that says nothing of its end has none.
+            return;
+        }
+
+        if (_end is not var (path, end) || stored <= _lastLsn)
+            return;
+        Damage(path, end, SegmentHole.RecordsGone);
+        EndDamage(stored);
+    }
+
+    private void Take(ReadOnlySpan<byte> slot, in JournalSlot record, SegmentHole? lost)
+    {
+        if (lost is { } hole)
+            Damage(hole.Path, hole.OffsetBytes, SegmentHole.RecordsGone);
         EndDamage(Math.Max(_lastLsn, record.IsWrite ? record.Lsn - 1 : record.Lsn));
         if (record.Kind == SlotKind.Connection)
             _names[record.Connection] = Encoding.UTF8.GetString(JournalSlot.Name(slot, record));

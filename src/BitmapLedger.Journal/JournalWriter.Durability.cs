@@ -14,6 +14,7 @@ public sealed partial class JournalWriter
     private DurableMarks _written;
     private long _stored;
     private long _storedDurable;
+    private long _storedDurableLsn;
     private long _released;
     private long _flushedLsn = -1;
     private long _syncedChanges = -1;
@@ -161,13 +162,17 @@ public sealed partial class JournalWriter
             return false;
         bool waiting, behind;
         waiting = _activity!.Tidy();
+        SegmentPreparation? preparation;
+        lock (_lock)
+            preparation = _written != _marks && _chain.RoomInSlots == 0 ? _chain.Preparation : null;
+        preparation?.Wait();
         lock (_lock)
         {
             if (_suspect)
                 Suspect();
             behind = _lastLsn > _marks.JournalLsn;
             waiting |= _chain.Oldest(_released) is not null && _chain.Oldest(Math.Min(_released, _marks.DataLsn)) is null;
-            WriteMarks();
+            behind |= TryWriteMarks();
         }
 
         if (behind)
@@ -187,7 +192,7 @@ public sealed partial class JournalWriter
             try
             {
                 if (durable && !_suspect && !_boot.IsUnsure && _marks.DataLsn >= _lastLsn)
-                    _boot.Close(identity);
+                    _boot.Close(identity, _storedLsn);
             }
             finally
             {
@@ -223,22 +228,23 @@ public sealed partial class JournalWriter
         }
     }
 
-    private void WriteMarks()
+    /// <summary>Marks that nothing carried along; made durable too they bound what a power loss tells.</summary>
+    private bool TryWriteMarks()
     {
-        if (_written == _marks || _chain.RoomInSlots == 0 || _broken)
-            return;
+        if (_written == _marks || _broken || (_chain.RoomInSlots == 0 && !_chain.TryNext()))
+            return false;
         PutMarks(0, _clock.Next());
-        _ = _chain.TryWrite(_buffer.AsSpan(0, JournalSlot.Size));
+        return _chain.TryWrite(_buffer.AsSpan(0, JournalSlot.Size));
     }
 
     private bool Commit()
     {
-        long lsn, stored, changes;
+        long lsn, stored, storedLsn, changes;
         lock (_lock)
         {
             if (_broken)
                 return false;
-            (lsn, stored, changes) = (_lastLsn, _stored, _chain.Changes);
+            (lsn, stored, storedLsn, changes) = (_lastLsn, _stored, _storedLsn, _chain.Changes);
             if (changes == _syncedChanges)
                 return true;
             _syncing.Clear();
@@ -259,7 +265,7 @@ public sealed partial class JournalWriter
         lock (_lock)
         {
             _chain.Synced(_syncing);
-            _storedDurable = stored;
+            (_storedDurable, _storedDurableLsn) = (stored, storedLsn);
             _syncedChanges = changes;
             _refused.RemoveAll(r => r.Last <= lsn);
             Advance(new(lsn, 0));
@@ -292,8 +298,9 @@ public sealed partial class JournalWriter
             throw new IOException($"the disk has forgotten {count - rewriting.Count} of {count} records");
         _chain.ForgetNext();
         // The marks say which LSN was given last; that all of this is durable may only be written once it is.
-        _chain.Continue(rewriting.Write(_chain.Number + 1, aboveLsn, Marks(_clock.Next())), rewriting.Position);
-        _storedDurable = _stored;
+        var written = rewriting.Write(_chain.Number + 1, aboveLsn, _storedDurableLsn, Marks(_clock.Next()));
+        _chain.Continue(written, rewriting.Position);
+        (_storedDurable, _storedLsn, _storedDurableLsn) = (_stored, rewriting.StoredLsn, rewriting.StoredLsn);
         _refused.Clear();
         Advance(new(_lastLsn, 0));
     }

@@ -36,6 +36,7 @@ public sealed partial class JournalWriter : IDisposable
     private readonly SegmentChain _chain;
     private readonly ManualResetEventSlim _spaceFreed = new();
     private long _lastLsn;
+    private long _storedLsn;
     private long _lastFence;
     private int _lastConnection;
     private bool _closed;
@@ -48,18 +49,26 @@ public sealed partial class JournalWriter : IDisposable
         _activity = opening.Activity;
         _flush = opening.Flush;
         _recovered = opening.Recovered;
-        _marks = opening.Marks;
+        _marks = opening.RewriteAbove is null ? opening.Marks : opening.Found.Marks;
         _written = opening.Found.Marks;
         _commit = new(Commit);
         _clock = new(options.Clock, opening.Found.TimeMicroseconds);
         _lastLsn = opening.LastLsn;
+        _storedLsn = opening.IsPartial ? 0 : opening.Found.LastLsn;
         _lastFence = opening.Found.LastFence;
         _lastConnection = opening.Found.LastConnection;
         _chain = new(options, opening.Found, Header);
         try
         {
-            if (opening.RewriteAbove is { } above && opening.Found.Segments.Count > 0)
+            var isNew = opening.Found.Segments.Count == 0;
+            if (opening.RewriteAbove is { } above && !isNew)
                 Rewrite(above, expected: null);
+            // Before anything else, so that whoever reads this knows that records may be missing before it.
+            else if (opening.IsPartial && !isNew)
+                _chain.Next();
+            // Now that what they held is told or void: one without a header, behind which others are, would be damage.
+            SegmentFiles.DeleteUnused(options.Disk, options.Directory, options.VolumeId, _chain.Number);
+            Advance(opening.Marks);
         }
         catch
         {
@@ -273,7 +282,7 @@ public sealed partial class JournalWriter : IDisposable
 
         var stored = _chain.TryWrite(_buffer.AsSpan(0, slots * JournalSlot.Size));
         if (stored)
-            _stored += lsn - _lastLsn;
+            (_stored, _storedLsn) = (_stored + lsn - _lastLsn, lsn);
         else
             _refused.Add(new(_lastLsn + 1, lsn));
         Volatile.Write(ref _lastLsn, lsn);
@@ -289,5 +298,9 @@ public sealed partial class JournalWriter : IDisposable
     private JournalSlot Marks(long time) => new(SlotKind.Marks, _lastLsn, time, _marks.DataLsn, _marks.JournalLsn, 0);
 
     private SegmentHeader Header(long number) =>
-        new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last, _lastConnection, _marks, Rewrites: false);
+        new(_options.VolumeId, number, _lastLsn, _lastFence, _clock.Last, _lastConnection, _marks, Rewrites: false)
+        {
+            StoredLsn = _storedLsn,
+            Durability = _options.Durability,
+        };
 }

@@ -68,11 +68,11 @@ internal static class RecoveredWrites
         {
             foreach (var extent in Read(options).Concat(active ?? [new(0, options.VolumeBytes)]))
                 Mark(map, extent.Offset, extent.Length);
-            JournalRecovery.Walk(options, found.Segments, (record, _) =>
+            new SegmentWalk(options.Disk, options.Directory, found.Segments).ReadAll((record, _) =>
             {
                 if (record.IsWrite && record.Lsn > found.Marks.DataLsn)
                     Mark(map, record.Offset, record.Length);
-            }, _ => { });
+            });
             while (true)
             {
                 var extents = map.Extents().Take(ExtentsMax + 1).ToList();

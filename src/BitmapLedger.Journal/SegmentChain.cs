@@ -36,7 +36,7 @@ internal sealed class SegmentChain : IDisposable
         {
             _currentHeader = found.Segments[^1];
             _current = Segment.Continue(options, _currentHeader.Number);
-            _position = found.HasHole ? options.SegmentBytes : found.EndBytes;
+            _position = found.IsSealed ? options.SegmentBytes : found.EndBytes;
             Salt = _currentHeader.Salt;
         }
         else

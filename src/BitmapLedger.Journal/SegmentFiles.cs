@@ -67,4 +67,41 @@ internal static class SegmentFiles
 
         return limits;
     }
+
+    /// <summary>For each segment, and behind the last one, the LSN up to which the segments before it must hold every
+    /// write: headers say so, and a later one may take it back. What is missing above it is void.</summary>
+    public static long[] StoredBefore(IReadOnlyList<SegmentHeader> headers)
+    {
+        var stored = new long[headers.Count + 1];
+        stored[^1] = long.MaxValue;
+        for (var i = headers.Count - 1; i >= 0; i--)
+            stored[i] = Math.Min(stored[i + 1], headers[i].StoredLsn);
+        return stored;
+    }
+
+    /// <summary>A segment before the first one in use that holds records and no header: older segments are deleted, not
+    /// emptied. Null when there is none.</summary>
+    public static string? FindLostHeader(IJournalDisk disk, string directory, IReadOnlyList<SegmentHeader> headers)
+    {
+        if (headers.Count == 0 || !headers[0].DeclaresVoids)
+            return null;
+        foreach (var number in Numbers(disk, directory).TakeWhile(n => n < headers[0].Number))
+        {
+            using var file = disk.TryOpen(PathOf(directory, number), writable: false);
+            var bytes = new byte[file?.Length ?? 0];
+            var length = file?.Read(bytes, 0) ?? 0;
+            if (bytes.AsSpan(0, length).ContainsAnyExcept((byte)0))
+                return PathOf(directory, number);
+        }
+
+        return null;
+    }
+
+    /// <summary>Deletes the segments before one that a crash left without a header.</summary>
+    public static void DeleteUnused(IJournalDisk disk, string directory, Guid volumeId, long before)
+    {
+        foreach (var number in Numbers(disk, directory).TakeWhile(n => n < before))
+            if (Header(disk, directory, volumeId, number) is null)
+                disk.Delete(PathOf(directory, number));
+    }
 }

@@ -22,10 +22,30 @@ public readonly record struct SegmentHeader(
     /// <summary>Bytes of the header: one sector.</summary>
     public const int Size = 512;
 
+    /// <summary>Where its number stands in it.</summary>
+    public const int NumberOffset = 24;
+
     private const uint Magic = 0x4A4C_4D42; // "BMLJ" as it lies on disk
-    private const byte Version = 2;
+    private const byte CurrentVersion = 3;
     private const byte OldestVersion = 1;
+    private const byte FirstWithStoredLsn = 3;
     private const int ChecksumOffset = Size - sizeof(uint);
+
+    /// <summary>Version of the format that it is written in.</summary>
+    public byte Version { get; init; } = CurrentVersion;
+
+    /// <summary>LSN up to which every write that is no void stands in the segments before this one. Those above it, up to
+    /// <see cref="LastLsn"/>, may be missing there: the disk refused them, or what they tell was told as lost. 0 before
+    /// version 3.</summary>
+    public long StoredLsn { get; init; }
+
+    /// <summary>What the journal had to outlive when this segment was begun; unknown, and <c>process</c>, before version
+    /// 3.</summary>
+    public JournalDurability Durability { get; init; }
+
+    /// <summary>Whether slots are filled without a gap and what is missing is declared by headers behind: then an empty
+    /// slot before a record has lost what stood there.</summary>
+    public bool DeclaresVoids => Version >= FirstWithStoredLsn;
 
     /// <summary>What the checksums of this segment's slots are salted with.</summary>
     public uint Salt
@@ -48,16 +68,18 @@ public readonly record struct SegmentHeader(
         var sector = target[..Size];
         sector.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(sector, Magic);
-        sector[4] = Version;
+        sector[4] = CurrentVersion;
         sector[5] = Rewrites ? (byte)1 : (byte)0;
+        sector[6] = Durability == JournalDurability.Power ? (byte)1 : (byte)0;
         VolumeId.TryWriteBytes(sector[8..]);
-        BinaryPrimitives.WriteInt64LittleEndian(sector[24..], Number);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[NumberOffset..], Number);
         BinaryPrimitives.WriteInt64LittleEndian(sector[32..], LastLsn);
         BinaryPrimitives.WriteInt64LittleEndian(sector[40..], LastFence);
         BinaryPrimitives.WriteInt64LittleEndian(sector[48..], TimeMicroseconds);
         BinaryPrimitives.WriteInt32LittleEndian(sector[56..], LastConnection);
         BinaryPrimitives.WriteInt64LittleEndian(sector[64..], Marks.JournalLsn);
         BinaryPrimitives.WriteInt64LittleEndian(sector[72..], Marks.DataLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(sector[80..], StoredLsn);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
     }
 
@@ -72,8 +94,8 @@ public readonly record struct SegmentHeader(
             fault = "the segment was prepared and never used";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(source) != Magic)
             fault = "this is no journal segment";
-        else if (source[4] is < OldestVersion or > Version)
-            fault = $"a journal of version {source[4]}; this program reads versions {OldestVersion} to {Version}";
+        else if (source[4] is < OldestVersion or > CurrentVersion)
+            fault = $"a journal of version {source[4]}; this program reads versions {OldestVersion} to {CurrentVersion}";
         else if (
             BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
             fault = "the checksum of the segment's header does not match";
@@ -82,19 +104,24 @@ public readonly record struct SegmentHeader(
 
         var header = new SegmentHeader(
             new Guid(source.Slice(8, 16)),
-            BinaryPrimitives.ReadInt64LittleEndian(source[24..]),
+            BinaryPrimitives.ReadInt64LittleEndian(source[NumberOffset..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[32..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[40..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[48..]),
             BinaryPrimitives.ReadInt32LittleEndian(source[56..]),
             // Version 1 left these bytes zero: it knew of nothing durable.
             new(BinaryPrimitives.ReadInt64LittleEndian(source[64..]), BinaryPrimitives.ReadInt64LittleEndian(source[72..])),
-            source[5] != 0);
+            source[5] != 0)
+        {
+            Version = source[4],
+            Durability = source[6] == 0 ? JournalDurability.Process : JournalDurability.Power,
+            StoredLsn = BinaryPrimitives.ReadInt64LittleEndian(source[80..]),
+        };
         if (header is
             {
                 Number: > 0, LastLsn: >= 0, LastFence: >= 0, TimeMicroseconds: >= 0, LastConnection: >= 0,
-                Marks: { JournalLsn: >= 0, DataLsn: >= 0 },
-            })
+                Marks: { JournalLsn: >= 0, DataLsn: >= 0 }, StoredLsn: >= 0,
+            } && header.StoredLsn <= header.LastLsn)
             return header;
         fault = "a value of the segment's header cannot be";
         return null;

@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Journal;
 using BitmapLedger.WritePath.Tracking;
@@ -13,7 +11,7 @@ namespace BitmapLedger.Simulation.Tests;
 /// of a disk, or in order; between them the machine stays up or loses power. The classes are the real ones; disks and
 /// clock are not.
 /// </summary>
-internal sealed class Life : IDisposable
+internal sealed partial class Life : IDisposable
 {
     private const int Sectors = 96;
     private const int BatchMax = 4;
@@ -27,7 +25,9 @@ internal sealed class Life : IDisposable
     private readonly SimulatedLedger _ledger;
     private readonly Model _model = new(Sectors);
     private readonly VolumeSpec _spec;
+    private readonly Surplus _surplus;
     private readonly int _regionsMax;
+    private readonly bool _lies;
     private readonly List<VolumeWriter> _writers = [];
     private readonly byte[] _buffer = new byte[2 * BatchMax * LengthMax * SimulatedInode.Sector];
     private TrackedVolume _volume = null!;
@@ -35,13 +35,16 @@ internal sealed class Life : IDisposable
     private int _depth;
     private bool _flushing;
     private bool _unsure;
+    private bool _isRepaired;
 
     public Life(int seed, Mutant mutant)
     {
         _world = new(seed, mutant);
         _disk = new(_world);
-        _data = new(_world, Sectors) { SkipsFlush = mutant == Mutant.EvictTooEarly };
+        _data = new(_world, Sectors) { SkipsFlush = mutant == Mutant.SkipDataFlush };
         _regionsMax = _world.Random.Next(3) switch { 0 => 2, 1 => 4, _ => 16 };
+        _lies = _world.Chance(4);
+        _surplus = new(Sectors, RegionBytes, _regionsMax);
         var durability = _world.Chance(5) ? "process" : "power";
         _spec = new(_id, "v", "data", _data.Size, false, durability, "fail", 8 * SegmentBytes, 0);
         _ledger = new(_world, () => new("journal", _id, _disk), IsPower);
@@ -64,12 +67,14 @@ internal sealed class Life : IDisposable
         {
             var last = run == 0;
             _world.Restart(last || _world.Chance(6) ? null : _world.Random.Next(400), last ? 0 : faultEvery);
-            var ended = RunOnce(last);
-            if (ended == Ending.Damaged)
+            var ended = RunOnce(last, exact);
+            if (ended == Ending.Damaged && !_world.HasLied)
                 return _world.Changes;
-            exact &= End(ended);
-            if (exact && _ledger.IsInexact)
-                throw new ViolationException("nothing but processes ended, and an answer is not exact");
+            exact &= End(ended) && !_world.HasLied;
+            if (ended != Ending.Damaged)
+                continue;
+            Repair();
+            run = Math.Max(run, 1);
         }
 
         return _world.Changes;
@@ -77,11 +82,12 @@ internal sealed class Life : IDisposable
 
     public void Dispose() => _data.Dispose();
 
-    private Ending RunOnce(bool last)
+    private Ending RunOnce(bool last, bool exact)
     {
         try
         {
-            _volume = TrackedVolume.Open(_spec, _data, new("journal", _id, _spec.JournalQuota, 0, _world.Clock, SegmentBytes)
+            _volume = TrackedVolume.Open(_spec, _data, new(
+                "journal", _id, _spec.JournalQuota, _isRepaired ? _ledger.LastLsn : 0, _world.Clock, SegmentBytes)
             {
                 Disk = _disk,
                 BootId = $"boot {_boot}",
@@ -91,7 +97,12 @@ internal sealed class Life : IDisposable
                 PreparesAhead = false,
             });
             _model.Observe(_data.Seen);
+            if (IsPower)
+                _surplus.Open(_volume.Journal.Recovered);
             _ledger.Meet(_volume);
+            if (exact && _ledger.IsInexact)
+                throw new ViolationException("nothing but processes ended, and an answer is not exact");
+            _surplus.Told();
             _model.Check(_ledger);
             _ledger.CheckJournal(_volume);
             for (var step = last ? 0 : _world.Random.Next(5, 50); step > 0; step--)
@@ -107,11 +118,20 @@ internal sealed class Life : IDisposable
             // The volume does not open while its disk refuses; the next run tries again.
             return Ending.Crash;
         }
-        catch (CorruptionException) when (_world.Faults > 0)
+        catch (CorruptionException) when (_world.Faults > 0 || (_world.HasLied && !_isRepaired))
         {
             // A journal whose disk forgot what it had synced is refused by file and offset, and repaired by command.
             return Ending.Damaged;
         }
+    }
+
+    private void Repair()
+    {
+        _isRepaired = true;
+        _model.Lose(_ledger.Repair(new("journal", _id, _disk)));
+        _disk.SetAside();
+        _surplus.Repair();
+        _ledger.Restart();
     }
 
     /// <summary>A stop that the disk refused to make durable counts as a crash.</summary>
@@ -120,8 +140,10 @@ internal sealed class Life : IDisposable
         var faults = _world.Faults;
         var suspect = _volume.Journal.IsSuspect;
         _data.SkipsFlush |= _world.Mutant == Mutant.CloseUnflushed;
+        // No client is left: nothing happens meanwhile.
+        _depth++;
         _volume.Dispose();
-        _data.SkipsFlush = _world.Mutant == Mutant.EvictTooEarly;
+        _data.SkipsFlush = _world.Mutant == Mutant.SkipDataFlush;
         return suspect || _world.Faults > faults ? Ending.Crash : Ending.InOrder;
     }
 
@@ -145,11 +167,13 @@ internal sealed class Life : IDisposable
                 _disk.Forget("ceiling");
         }
 
+        _surplus.EndRun(ended == Ending.InOrder, losesPower);
         // Under durability `process` nothing is written again that the disk refused: until the next boot no stop is in order.
         _unsure |= suspect && !IsPower;
         if (suspect || (losesPower && (_unsure || ended != Ending.InOrder)))
             _model.LoseUnflushed(all: !IsPower);
         _unsure &= !losesPower;
+        Lie(of: 4);
         _model.Observe(_data.Seen);
         return !losesPower;
     }
@@ -182,10 +206,18 @@ internal sealed class Life : IDisposable
             default:
                 _disk.Evict();
                 _data.Evict();
+                Lie(of: 3);
                 break;
         }
 
         _model.Observe(_data.Seen);
+    }
+
+    /// <summary>Once in a life, of a disk that does.</summary>
+    private void Lie(int of)
+    {
+        if (_lies && !_world.HasLied && _world.Chance(of))
+            _world.HasLied = _disk.TryLie(_id);
     }
 
     /// <summary>Something happens while a write or a flush is under way.</summary>
@@ -223,14 +255,22 @@ internal sealed class Life : IDisposable
     private void Tidy()
     {
         for (var round = _world.Chance(3) ? 31 : 1; round > 0; round--)
-            _volume.Tidy();
+        {
+            if (_world.Mutant != Mutant.ForgetTidying)
+                _volume.Tidy();
+            if (_world.Faults == 0)
+                _surplus.Tidied();
+        }
     }
 
     private void Flush()
     {
         var covered = _model.Acknowledged();
+        var settled = _surplus.BeginFlush();
+        var began = _surplus.Time;
         if (_volume.Flush() != 0)
             return;
+        _surplus.EndFlush(settled, began);
         foreach (var write in covered)
             write.IsFlushed = true;
     }
@@ -267,91 +307,6 @@ internal sealed class Life : IDisposable
         // What is not durable yet keeps the command waiting; here it is given up.
         if (_volume.Journal.DurableLsn >= fence.Lsn)
             _model.AddCheckpoint(time, _ledger.Count);
-    }
-
-    private void Write()
-    {
-        var writer = Writer();
-        List<SentWrite> sent = [];
-        List<PendingWrite> batch = [];
-        var lsn = _volume.Journal.LastLsn;
-        for (var count = _world.Random.Next(1, BatchMax + 1); count > 0; count--)
-        {
-            var length = _world.Random.Next(1, LengthMax + 1);
-            var first = _world.Random.Next(Sectors - length + 1);
-            var write = new SentWrite(
-                _model.NextId(), _world.Chance(8) ? WriteKind.WriteZeroes : WriteKind.Write,
-                first * (long)SimulatedInode.Sector, length * (long)SimulatedInode.Sector, ++lsn);
-            batch.Add(Pending(write, sent.Count));
-            sent.Add(write);
-            _model.Send(write);
-        }
-
-        var before = _data.OnWrite;
-        if (_world.Mutant == Mutant.MarkAfterWrite)
-            WriteFirst(sent);
-        var landed = 0;
-        _data.OnWrite = () =>
-        {
-            _data.OnWrite = before;
-            for (; landed < sent.Count; landed++)
-                _model.Land(sent[landed]);
-            before();
-        };
-        var pending = batch.ToArray();
-        writer.Write(_buffer, pending);
-        _data.OnWrite = before;
-        _data.IsWritten = false;
-        var forced = pending.Any(w => w.Fua && w.Errno == 0) ? _volume.Flush() : 0;
-        for (var i = 0; i < pending.Length; i++)
-        {
-            if (pending[i].Errno != 0)
-                continue;
-            (sent[i].IsAcknowledged, sent[i].MustBeRecorded) = (true, true);
-            sent[i].IsFlushed |= pending[i].Fua && forced == 0;
-        }
-    }
-
-    private void WriteFirst(List<SentWrite> sent)
-    {
-        _data.OnWrite = () => { };
-        foreach (var write in sent)
-        {
-            var values = new long[write.Length / SimulatedInode.Sector];
-            Array.Fill(values, write.Kind == WriteKind.Write ? write.Id : 0);
-            _data.Write(write.Offset, values);
-        }
-
-        _data.IsWritten = true;
-    }
-
-    private PendingWrite Pending(SentWrite write, int index)
-    {
-        // A nested write would overwrite the buffer of the one it interrupts.
-        var start = (_depth * BatchMax + index) * LengthMax * SimulatedInode.Sector;
-        return new()
-        {
-            Kind = write.Kind,
-            Offset = write.Offset,
-            Length = write.Length,
-            Fua = !_flushing && _depth == 0 && _world.Chance(8),
-            DataStart = Fill(start, write),
-        };
-    }
-
-    private int Fill(int start, SentWrite write)
-    {
-        for (var at = start; at < start + write.Length; at += SimulatedInode.Sector)
-            BinaryPrimitives.WriteInt64LittleEndian(_buffer.AsSpan(at), write.Id);
-        return start;
-    }
-
-    private VolumeWriter Writer()
-    {
-        var index = Math.Min(_depth * 2 + _world.Random.Next(2), 3);
-        while (_writers.Count <= index)
-            _writers.Add(_volume.Connect($"client {_writers.Count}")!);
-        return _writers[index];
     }
 
     private enum Ending

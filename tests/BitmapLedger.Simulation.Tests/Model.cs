@@ -44,6 +44,13 @@ internal sealed class Model(int sectors)
             write.MustBeRecorded &= write.IsFlushed && !all;
     }
 
+    /// <summary>The journal was damaged, and a repair has said which LSNs nobody knows of any more.</summary>
+    public void Lose(IReadOnlyList<(long First, long Last)> lost)
+    {
+        foreach (var write in _open)
+            write.MustBeRecorded &= !lost.Any(l => l.First <= write.Lsn && write.Lsn <= l.Last);
+    }
+
     /// <summary>Notes where what clients can read is not what it was.</summary>
     public void Observe(ReadOnlySpan<long> seen)
     {

@@ -18,7 +18,11 @@ public enum Mutant
     /// <summary>Syncs of the directory do nothing.</summary>
     SkipDirectorySync,
 
-    /// <summary>Flushes of the data do nothing, so regions are believed clean and evicted too early.</summary>
+    /// <summary>Flushes of the data do nothing, so that it is believed durable.</summary>
+    SkipDataFlush,
+
+    /// <summary>A region of the activity log counts as clean as soon as its writes have ended, and gives way to another one
+    /// before they are durable.</summary>
     EvictTooEarly,
 
     /// <summary>A failed sync is tried again and then believed.</summary>
@@ -50,4 +54,10 @@ public enum Mutant
 
     /// <summary>A clean stop leaves the data unflushed.</summary>
     CloseUnflushed,
+
+    /// <summary>Nobody tidies: regions stay for ever, and marks are not written.</summary>
+    ForgetTidying,
+
+    /// <summary>Synced records that read back as zeroes pass for void.</summary>
+    BelieveZeroes,
 }

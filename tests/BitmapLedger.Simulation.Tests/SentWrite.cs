@@ -25,6 +25,9 @@ internal sealed class SentWrite(long id, WriteKind kind, long offset, long lengt
     /// <summary>A FLUSH or FUA that covers it was answered with success.</summary>
     public bool IsFlushed { get; set; }
 
+    /// <summary>A flush of this run covers it, and everything before it.</summary>
+    public bool IsCovered { get; set; }
+
     /// <summary>Whether the ledger must hold it, once it has all that the journal has.</summary>
     public bool MustBeRecorded { get; set; }
 }

@@ -91,6 +91,23 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
             inode.Evict(world.Random);
     }
 
+    /// <summary>The disk loses sectors that it had; whether it did.</summary>
+    public bool TryLie(Guid volumeId) => new LostSectors(
+        volumeId,
+        [.. _names.Where(n => n.Key.EndsWith(".seg", StringComparison.Ordinal)).OrderBy(n => n.Key, StringComparer.Ordinal).Select(n => n.Value)],
+        world.Random).TryLose();
+
+    /// <summary>The segments are set aside, as <c>bml repair</c> does: a new journal goes on with what does not stand in
+    /// them.</summary>
+    public void SetAside()
+    {
+        foreach (var name in _names.Keys.Except(["boot", "ceiling", "activity", "recovered"]))
+            _names.Remove(name);
+        _names["aside"] = new("aside");
+        _durable = new(_names, StringComparer.Ordinal);
+        _pending.Clear();
+    }
+
     /// <summary>For a mutant: forgets a file.</summary>
     public void Forget(string name)
     {

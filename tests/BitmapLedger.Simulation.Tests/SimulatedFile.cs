@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using BitmapLedger.Bitmaps;
 using BitmapLedger.Journal;
 
 namespace BitmapLedger.Simulation.Tests;
@@ -21,7 +23,13 @@ internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedIn
         inode.Resize((int)length);
     }
 
-    public int Read(Span<byte> target, long offset) => inode.Read(target, offset);
+    public int Read(Span<byte> target, long offset)
+    {
+        var length = inode.Read(target, offset);
+        if (world.Mutant == Mutant.BelieveZeroes && offset == 0 && SegmentHeader.TryRead(target[..length], out _) is not null)
+            DeclareNothing(target);
+        return length;
+    }
 
     public void Write(ReadOnlySpan<byte> source, long offset)
     {
@@ -58,6 +66,14 @@ internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedIn
 
     public void Dispose()
     {
+    }
+
+    /// <summary>As a header of version 2: whatever is missing before it, or in its segment, passes for void.</summary>
+    private static void DeclareNothing(Span<byte> header)
+    {
+        header[4] = 2;
+        var checksum = Crc32C.Of(header[..(SegmentHeader.Size - sizeof(uint))]);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[(SegmentHeader.Size - sizeof(uint))..], checksum);
     }
 
     /// <summary>How much of a write happens that is cut off: the system copies page by page, so a sector is never cut.</summary>

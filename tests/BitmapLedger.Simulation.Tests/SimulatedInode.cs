@@ -69,6 +69,19 @@ internal sealed class SimulatedInode(string name)
         _diskLength = random.Next(2) == 0 ? Length : _diskLength;
     }
 
+    /// <summary>What the disk has.</summary>
+    public ReadOnlySpan<byte> OnDisk => _disk.AsSpan(0, _diskLength);
+
+    /// <summary>Whether the disk has all of a sector that was written.</summary>
+    public bool IsOnDisk(int sector) => !_dirty.ContainsKey(sector);
+
+    /// <summary>The disk has lost a sector that it had, and reads it back as zeroes.</summary>
+    public void Zero(int sector)
+    {
+        _disk.AsSpan(sector * Sector, Sector).Clear();
+        _cache.AsSpan(sector * Sector, Sector).Clear();
+    }
+
     public void Evict(Random random)
     {
         for (var sector = 0; sector < _cache.Length / Sector; sector++)

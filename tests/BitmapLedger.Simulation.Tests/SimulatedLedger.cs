@@ -53,6 +53,36 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
         volume.Journal.AcknowledgeLoss();
     }
 
+    /// <summary>Goes on behind a damaged journal, as <c>bml repair</c> does: what can be read is recorded, and of what cannot
+    /// every block counts as written.</summary>
+    /// <returns>The LSNs that are lost, each stretch with its first and last.</returns>
+    public IReadOnlyList<(long First, long Last)> Repair(JournalSurvey survey)
+    {
+        List<(long First, long Last)> lost = [];
+        foreach (var stretch in survey.Read())
+        {
+            if (stretch is JournalStretch.Whole whole)
+            {
+                var known = LastLsn;
+                var writes = whole.Writes.ToArray().Where(w => w.Lsn > known).ToArray();
+                if (writes.Length > 0)
+                    Append(writes);
+            }
+            else if (stretch is JournalStretch.Damaged damaged)
+            {
+                // Which of its writes the ledger has got it knows; of the others it knows nothing.
+                var last = damaged.ToLsn ?? long.MaxValue;
+                if (last <= Math.Max(LastLsn, damaged.AfterLsn))
+                    continue;
+                lost.Add((Math.Max(LastLsn, damaged.AfterLsn) + 1, last));
+                Add(new([new(0, long.MaxValue)]));
+                LastLsn = Math.Max(LastLsn, damaged.ToLsn ?? 0);
+            }
+        }
+
+        return lost;
+    }
+
     /// <summary>Ships what is durable, up to an LSN.</summary>
     public void Ship(TrackedVolume volume, long lsn)
     {
@@ -112,8 +142,8 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
         if (writes[0].Lsn > LastLsn + 1 && _reader.OldestLsn() > LastLsn + 1)
         {
             // As the shipper: what the journal does not hold any more is a gap, all blocks dirty. Only a power loss under
-            // durability `process` may come to that.
-            if (isPower)
+            // durability `process` may come to that, and a disk that loses the header of the oldest segment.
+            if (isPower && !world.HasLied)
                 throw new ViolationException($"the journal has freed LSN {LastLsn + 1}, which the ledger has not got");
             Add(new([new(0, long.MaxValue)]));
         }

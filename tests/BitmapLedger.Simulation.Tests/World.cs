@@ -31,6 +31,9 @@ internal sealed class World(int seed, Mutant mutant)
     /// <summary>Errors that disks gave so far.</summary>
     public int Faults { get; private set; }
 
+    /// <summary>Whether a disk has lost what it had.</summary>
+    public bool HasLied { get; set; }
+
     public bool Chance(int of) => Random.Next(of) == 0;
 
     /// <summary>The process runs again; it crashes after so many changes, and a disk fails once in so many.</summary>
