@@ -121,6 +121,37 @@ public sealed class ClientServerTests
     }
 
     [Fact]
+    public async Task Replies_that_nobody_reads_keep_their_client_waiting_before_they_fill_the_memory()
+    {
+        const int asked = 1000;
+        await using var pair = new Pair();
+        using var lazy = await pair.RawAsync();
+        var text = new string('x', 32 << 10);
+        var requests = Encoding.ASCII.GetBytes(
+            "{\"execute\":\"qmp_capabilities\"}" + string.Concat(Enumerable.Range(0, asked).Select(
+                i => $"{{\"execute\":\"echo\",\"arguments\":{{\"text\":\"{text}\"}},\"id\":{i}}}")));
+        var sending = Task.Run(() => lazy.Send(requests));
+
+        // It stands still once what waits is a mebibyte; what the sockets hold comes on top.
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        for (var before = -1; before != pair.Echoed || before == 0;)
+        {
+            before = pair.Echoed;
+            await Task.Delay(200, limit.Token);
+        }
+
+        Assert.InRange(pair.Echoed, 1, asked / 2);
+        Assert.False(sending.IsCompleted);
+
+        using var replies = new StreamReader(new NetworkStream(lazy));
+        _ = await replies.ReadLineAsync(limit.Token);
+        _ = await replies.ReadLineAsync(limit.Token);
+        for (var i = 0; i < asked; i++)
+            Assert.EndsWith($"\"id\": {i}}}", await replies.ReadLineAsync(limit.Token), StringComparison.Ordinal);
+        await sending;
+    }
+
+    [Fact]
     public async Task Whatever_breaks_in_a_handler_is_an_answer_and_not_the_end()
     {
         await using var pair = new Pair();
@@ -178,10 +209,15 @@ public sealed class ClientServerTests
         private readonly CancellationTokenSource _ending = new();
         private readonly List<Task> _serving = [];
         private readonly SemaphoreSlim _goOn = new(0);
+        private int _echoed;
 
         public Pair() => Server = new(
             [
-                new("echo", [new("text", ArgumentType.Text)], (r, _) => Task.FromResult<JsonNode?>(r.Arguments.Text("text"))),
+                new("echo", [new("text", ArgumentType.Text)], (r, _) =>
+                {
+                    Interlocked.Increment(ref _echoed);
+                    return Task.FromResult<JsonNode?>(r.Arguments.Text("text"));
+                }),
                 new("break", [], (_, _) => throw new InvalidOperationException("on purpose")),
                 new("wait", [], async (_, c) =>
                 {
@@ -197,6 +233,8 @@ public sealed class ClientServerTests
             new() { Version = (7, 2, 0), Package = "test" });
 
         public QmpServer Server { get; }
+
+        public int Echoed => Volatile.Read(ref _echoed);
 
         public IReadOnlyList<Task> Ended => _serving;
 

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using BitmapLedger.Qmp.Json;
@@ -15,12 +14,9 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
     /// <summary>QMP_REQ_QUEUE_LEN_MAX of QEMU's monitor.</summary>
     private const int RequestsMax = 8;
 
-    /// <summary>Replies and events that wait to be sent.</summary>
-    private const int OutgoingMax = 4096;
-
     private const int ReceiveBytes = 16 << 10;
 
-    private readonly Channel<string> _outgoing = Channel.CreateBounded<string>(OutgoingMax);
+    private readonly OutgoingMessages _outgoing = new();
     private readonly Channel<JsonInput> _requests = Channel.CreateBounded<JsonInput>(RequestsMax);
 
     /// <summary>Serves until the client has gone, the server ends, or events pile up.</summary>
@@ -43,7 +39,7 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
         finally
         {
             _requests.Writer.TryComplete();
-            _outgoing.Writer.TryComplete();
+            _outgoing.Complete();
             if (ending.IsCancellationRequested)
                 gone.CancelAfter(TimeSpan.FromSeconds(1));
             await sending;
@@ -56,7 +52,7 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
     public void Tell(string message)
     {
         // A send that waits for such a client ends with the stream.
-        if (dispatcher.IsNegotiated && !_outgoing.Writer.TryWrite(message))
+        if (dispatcher.IsNegotiated && !_outgoing.TryWrite(message))
             stream.Dispose();
     }
 
@@ -95,17 +91,17 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
     private async Task AnswerAsync(JsonInput message, CancellationToken cancellation) =>
         await SayAsync(await dispatcher.AnswerAsync(message, cancellation), cancellation);
 
-    private ValueTask SayAsync(JsonObject message, CancellationToken cancellation) =>
-        _outgoing.Writer.WriteAsync(WireText.Write(message), cancellation);
+    private Task SayAsync(JsonObject message, CancellationToken cancellation) =>
+        _outgoing.WriteAsync(WireText.Write(message), cancellation);
 
     private async Task SendAsync(CancellationTokenSource gone)
     {
         try
         {
-            while (await _outgoing.Reader.WaitToReadAsync(gone.Token))
+            while (await _outgoing.ReadAsync(gone.Token) is { } message)
             {
-                while (_outgoing.Reader.TryRead(out var text))
-                    await stream.WriteAsync(Encoding.ASCII.GetBytes(text + "\r\n"), gone.Token);
+                await stream.WriteAsync(message, gone.Token);
+                _outgoing.Sent(message);
             }
         }
         catch (Exception end) when (end is IOException or OperationCanceledException or ObjectDisposedException)
