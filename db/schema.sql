@@ -474,6 +474,7 @@ CREATE TABLE IF NOT EXISTS bitmapledger.union_nodes (
     lost           boolean    NOT NULL,
     inexact        boolean    NOT NULL,
     bits           bytea      NOT NULL,
+    state          jsonb      NULL,
 CONSTRAINT pkey_union_nodes_volume_id_version_level_first_event PRIMARY KEY (volume_id, version, level, first_event)
 );
 CREATE TABLE IF NOT EXISTS bitmapledger.mt_doc_agentrun (

@@ -46,6 +46,30 @@ public sealed unsafe partial class NativeBitmap
         }
     }
 
+    /// <summary>The blocks that are dirty here and not in another map.</summary>
+    /// <param name="other">A map of the same granularity; behind its end nothing is dirty.</param>
+    /// <returns>A map of its own, as large as this one.</returns>
+    /// <exception cref="ArgumentException">The granularities differ.</exception>
+    public NativeBitmap Without(NativeBitmap other)
+    {
+        if (other.Granularity != Granularity)
+            throw new ArgumentException(
+                $"A map of {other.Granularity.Bytes} bytes a block cannot be taken from one of {Granularity.Bytes}.", nameof(other));
+        NativeBitmap rest = new(VolumeBytes, Granularity);
+        for (var bit = FindSet(0); bit >= 0; bit = FindSet(((bit >> WordShift) + 1) << WordShift))
+        {
+            var index = bit >> WordShift;
+            var word = Word(0, index) & ~(index < other._levels[0].Count ? other.Word(0, index) : 0);
+            if (word == 0)
+                continue;
+            rest._levels[0].Words[index] = word;
+            if (_levelCount > 1)
+                rest.Summarise(index >> WordShift, 1UL << (int)(index & 63));
+        }
+
+        return rest;
+    }
+
     private void UnionSameShape(NativeBitmap other)
     {
         ObjectDisposedException.ThrowIf(_memory.IsDisposed || other._memory.IsDisposed, this);

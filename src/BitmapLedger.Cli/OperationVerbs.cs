@@ -107,6 +107,7 @@ internal static class OperationVerbs
         });
         projection.Subcommands.Add(status);
         projection.Subcommands.Add(rebuild);
+        projection.Subcommands.Add(StepVerb.Build(global));
         return projection;
     }
 

@@ -20,6 +20,7 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(VerifiedAnswer))]
 [JsonSerializable(typeof(CheckAnswer))]
 [JsonSerializable(typeof(ProjectionsAnswer))]
+[JsonSerializable(typeof(ProjectionStepsAnswer))]
 [JsonSerializable(typeof(VolumeAnswer))]
 [JsonSerializable(typeof(VolumesAnswer))]
 [JsonSerializable(typeof(BitmapsAnswer))]

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Ledger;
@@ -53,8 +52,7 @@ internal static class QueryEndpoints
 
     private static async Task History(
         string v, string? from, string? to, string[]? type, long? offset, long? length, int? limit, long? after, bool? follow,
-        HttpContext http, Queries queries,
-        IHostApplicationLifetime lifetime, CancellationToken aborted)
+        HttpContext http, Histories histories, IHostApplicationLifetime lifetime, CancellationToken aborted)
     {
         // Whoever follows must not hold up the end of the server.
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(aborted, lifetime.ApplicationStopping);
@@ -62,35 +60,36 @@ internal static class QueryEndpoints
         if (follow is true && limit is not null)
             throw new LedgerException(ErrorCode.BadArgument, "follow has no end, and limit names one", "leave one of them out");
         var filter = new HistoryFilter(from, to, type ?? [], offset, length) { Limit = limit, After = after };
-        var answer = await queries.HistoryAsync(v, filter, c);
         if (follow is not true && !AnswerLines.Wanted(http.Request))
         {
+            var answer = await histories.AskAsync(v, filter, c);
             await http.Response.WriteAsJsonAsync(answer.Answer, ApiJson.Wire.HistoryAnswer, cancellationToken: c);
             return;
         }
 
-        http.Response.ContentType = JsonLines.ContentType;
-        var count = 0;
-        foreach (var e in answer.Answer.Events)
-            await LineAsync(e);
+        var lines = new LineWriter<HistoryEvent>(http.Response, ApiJson.Wire.HistoryEvent);
+        HistoryPage? last = null;
+        var exact = true;
+        await foreach (var page in histories.PagesAsync(v, filter, c))
+        {
+            last = page;
+            exact &= page.Answer.Exact is null;
+            foreach (var e in page.Answer.Events)
+                await lines.WriteAsync(e, c);
+            await lines.FlushAsync(c);
+        }
+
         if (follow is true)
         {
-            await http.Response.Body.FlushAsync(c);
-            await foreach (var e in queries.FollowAsync(answer.VolumeId, answer.Through, filter, c))
+            await foreach (var e in histories.FollowAsync(last!.VolumeId, last.Through, filter, c))
             {
-                await LineAsync(e);
-                await http.Response.Body.FlushAsync(c);
+                await lines.WriteAsync(e, c);
+                await lines.FlushAsync(c);
             }
         }
 
-        var next = answer.Answer.Next;
+        var next = last!.Answer.Next;
         var cut = next is null ? "true" : $"false,\"next\":{next}";
-        await http.Response.WriteAsync($$"""{"type":"end","complete":{{cut}},"events":{{count}}}""" + "\n", c);
-
-        Task LineAsync(HistoryEvent e)
-        {
-            count++;
-            return http.Response.WriteAsync(JsonSerializer.Serialize(e, ApiJson.Wire.HistoryEvent) + "\n", c);
-        }
+        await lines.EndAsync($"\"complete\":{cut},\"events\":{lines.Count}{(exact ? "" : ",\"exact\":false")}", c);
     }
 }

@@ -52,6 +52,33 @@ public sealed class NativeBitmapTests
     }
 
     [Fact]
+    public void What_is_dirty_in_one_map_and_not_in_another_is_what_the_model_says_whatever_their_sizes()
+    {
+        Gen.Select(Gen.Int[1, 40_000_000], Gen.Int[1, 40_000_000], Gen.Int[0, int.MaxValue]).Sample((size, otherSize, seed) =>
+        {
+            var random = new Random(seed);
+            using var map = new NativeBitmap(size, Granularity.Finest);
+            using var other = new NativeBitmap(otherSize, Granularity.Finest);
+            for (var i = 0; i < 30; i++)
+            {
+                var offset = random.NextInt64(size);
+                map.MarkDirty(offset, Math.Min(random.Next(1, 40_000), size - offset));
+                var place = random.Next(2) == 0 ? Math.Min(offset, otherSize - 1) : random.NextInt64(otherSize);
+                other.MarkDirty(place, Math.Min(random.Next(1, 40_000), otherSize - place));
+            }
+
+            using var rest = map.Without(other);
+
+            Assert.Equal(
+                Runs(map).SelectMany(r => Range(r)).Where(b => b >= other.BlockCount || !other.IsDirty(b)), Runs(rest).SelectMany(r => Range(r)));
+            Assert.Equal(map.VolumeBytes, rest.VolumeBytes);
+        }, iter: 200);
+        using var coarse = new NativeBitmap(1.MiB, Granularity.Default);
+        using var fine = new NativeBitmap(1.MiB, Granularity.Finest);
+        Assert.Throws<ArgumentException>(() => fine.Without(coarse));
+    }
+
+    [Fact]
     public void A_union_across_granularities_is_rounded_outward_and_clipped()
     {
         Gen.Select(Gen.Int[1, 300_000], Gen.Int[9, 16], Gen.Int[9, 16], Gen.Int[0, int.MaxValue]).Sample((

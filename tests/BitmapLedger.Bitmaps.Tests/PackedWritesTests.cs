@@ -7,6 +7,21 @@ namespace BitmapLedger.Bitmaps.Tests;
 public sealed class PackedWritesTests
 {
     [Fact]
+    public void The_beginning_of_a_block_says_its_first_lsn_and_no_other_beginning_does()
+    {
+        var block = PackedWrites.Encode([new(5, 1, WriteKind.Write, 0, 512, 1)], [], [new(3, 4)]);
+
+        Assert.Equal(CodecFault.None, PackedWrites.TryPeek(block.AsSpan(0, PackedWrites.PrefixBytes), out var first));
+        Assert.Equal(3, first);
+        Assert.Equal(CodecFault.Incomplete, PackedWrites.TryPeek(block.AsSpan(0, PackedWrites.PrefixBytes - 1), out first));
+        Assert.Equal(0, first);
+        block[0] ^= 1;
+        Assert.Equal(CodecFault.BadMagic, PackedWrites.TryPeek(block, out _));
+        Assert.Equal(CodecFault.BadValue, PackedWrites.TryPeek([0x42, 0x4D, 0x4C, 0x57, 1, .. new byte[21]], out _));
+        Assert.Equal(CodecFault.UnknownVersion, PackedWrites.TryPeek([0x42, 0x4D, 0x4C, 0x57, 2, .. new byte[21]], out _));
+    }
+
+    [Fact]
     public void What_is_read_is_what_was_packed_with_voids_between()
     {
         Gen.Select(Gen.Int[0, int.MaxValue], Gen.Int[1, 400], Gen.Int[0, 46]).Sample((seed, count, sizeShift) =>

@@ -42,6 +42,8 @@ public sealed class GrammarTests
     [InlineData("projection status")]
     [InlineData("projection rebuild")]
     [InlineData("projection rebuild bitmap-bits")]
+    [InlineData("projection step v bitmap-bits --from start --to now")]
+    [InlineData("projection step v union-tree --from event:3..-5m")]
     [InlineData("db status --database Host=x")]
     [InlineData("db apply")]
     [InlineData("db dump --output x")]

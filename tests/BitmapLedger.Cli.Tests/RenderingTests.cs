@@ -78,6 +78,37 @@ public sealed class RenderingTests
         o => AnswerText.Verify(o, _plain, new("disk", _at, Equal: false, FirstDifference: 5, [new("b0", null, "aa", "bb")])));
 
     [Fact]
+    public void Verify_lists_slices_below_their_bitmaps() => Golden(
+        """
+        disk at event 7, lsn 42: equal
+        NAME        LIVE  PROJECTED  REPLAYED
+        b0          aa    aa         aa
+        slice:b0/4  -     bb         bb
+
+        """,
+        o => AnswerText.Verify(
+            o, _plain, new("disk", _at, Equal: true, FirstDifference: null, [new("b0", "aa", "aa", "aa")], [new("b0", 4, "bb", "bb")])));
+
+    [Fact]
+    public void A_step_of_a_projection_says_what_the_event_changed() => Golden(
+        """
+        event 7  2026-11-22T21:36:03.123456Z  WritesRecorded  lsn 40..42; what is stored is the same
+          b0: 64 KiB set, 0 B cleared, 128 KiB dirty, sha256 aa, at 65536+65536 …
+          slice:b0/4: removed, 64 KiB were dirty
+          node of events 1 to 16: 64 KiB touched at 64 KiB, 40 bytes, with a gap; what is stored is missing
+          last_lsn: 39 becomes 42
+
+        """,
+        o => StepText.Write(o, new(
+            7, "WritesRecorded", _at.Time, new(40, 42), "same",
+            [
+                new("b0", null, 65_536, 0, 131_072, "aa", [new(65_536, 65_536)], ExtentsComplete: false),
+                new("slice:b0/4", "removed", 0, 65_536, 0, null, [], null),
+            ],
+            [new(1, 1, 16, 65_536, 65_536, 40, Lost: true, Inexact: true, "missing")],
+            [new("last_lsn", JsonSerializer.SerializeToElement(39), JsonSerializer.SerializeToElement(42))])));
+
+    [Fact]
     public void Check_lists_each_damage_under_its_volume() => Golden(
         """
         a: 3 events with 2 writes, 1 journal segments with 2: whole

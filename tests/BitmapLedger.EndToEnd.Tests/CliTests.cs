@@ -22,6 +22,7 @@ public sealed class CliTests(ServedVolume served) : IClassFixture<ServedVolume>
         { "verify", "equal volumes" },
         { "check", "ok volumes" },
         { "projection status", "projections" },
+        { "projection step v bitmap-bits --from start", "volume projection from to steps" },
         { "version", "version" },
         { "db status", "version expected current" },
     };
@@ -65,6 +66,8 @@ public sealed class CliTests(ServedVolume served) : IClassFixture<ServedVolume>
     [InlineData("verify")]
     [InlineData("check")]
     [InlineData("projection status")]
+    [InlineData("projection step v union-tree --from start")]
+    [InlineData("projection step v volume-state --from start")]
     public void A_stream_ends_with_the_line_that_says_it_is_complete(string line)
     {
         var lines = _ledger.Bml([.. line.Split(' '), "--jsonl"]).Expect().Output.TrimEnd().Split('\n')

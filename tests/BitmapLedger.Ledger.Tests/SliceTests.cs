@@ -115,7 +115,7 @@ public sealed class SliceTests(PostgresFixture postgres)
         ledger.Write((0, 1));
         await ledger.DecideAsync(new VolumeCommand.StartBackup("j", "incremental", ["b0"]));
         await ledger.DecideAsync(new VolumeCommand.EndBackup("j", new BackupOutcome.Succeeded()));
-        var reader = new SliceReader(ledger.Points, new(ledger.Source), ledger.Reader);
+        var reader = new SliceReader(ledger.Points, ledger.Index);
 
         var slices = await reader.ListAsync("v", "b0", _none);
 
@@ -145,7 +145,7 @@ public sealed class SliceTests(PostgresFixture postgres)
         }
 
         await ledger.DecideAsync(new VolumeCommand.CreateCheckpoint("last", ["v"]), new VolumeCommand.DeleteCheckpoint("c1"));
-        var reader = new CheckpointReader(ledger.Points, ledger.Streams, ledger.Reader);
+        var reader = new CheckpointReader(ledger.Points, ledger.Streams, new(ledger.Index));
 
         var checkpoints = await reader.ListAsync("v", _none);
 

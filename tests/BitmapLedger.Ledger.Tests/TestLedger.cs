@@ -9,6 +9,7 @@ using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
+using BitmapLedger.Ledger.Verifying;
 using BitmapLedger.Testing;
 using Marten;
 using Npgsql;
@@ -29,7 +30,8 @@ internal sealed class TestLedger : IAsyncDisposable
         Streams = new(Store, TimeProvider.System);
         Shipper = NewShipper();
         Reader = new(Store);
-        Points = new(Reader, Streams, new Lanes(), Shipper, TimeProvider.System);
+        Index = new(source, Store.Options.Serializer());
+        Points = new(Index, Streams, new Lanes(), Shipper, TimeProvider.System);
         Journal = JournalWriter.Open(
             new(Settings.Journal(VolumeId), VolumeId, 1L << 30, 0, TimeProvider.System, SegmentBytes: 64 << 10));
         Connection = Journal.Connect("unix:pid=1,uid=0");
@@ -57,9 +59,18 @@ internal sealed class TestLedger : IAsyncDisposable
 
     public JournalConnection Connection { get; }
 
-    public HistoryIndex Index => new(Source, Store.Options.Serializer());
+    public HistoryIndex Index { get; }
 
-    public Queries Queries => new(Points, Reader, new(Index), Streams, TimeProvider.System);
+    public Queries Queries => new(Points, new(Index), Index);
+
+    public ProjectionSteps Steps => new(Points, Index, new(Source));
+
+    /// <summary>For points in the past: there is no Agent to ask.</summary>
+    public Verifier Verifier => new(
+        Streams, new(new Lanes(), new NoAgent(), TimeProvider.System), new NoAgent(), Shipper, Reader, Points, new(Source), Index, Settings,
+        TimeProvider.System);
+
+    public Histories Histories => new(Points, Reader, Index, Streams, TimeProvider.System);
 
     public static async Task<TestLedger> StartAsync(PostgresFixture postgres) =>
         await StartAsync(await postgres.DatabaseAsync());

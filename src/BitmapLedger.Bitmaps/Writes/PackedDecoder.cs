@@ -38,6 +38,19 @@ internal static class PackedDecoder
         return header is null ? CodecFault.BadValue : CodecFault.None;
     }
 
+    public static CodecFault TryPeek(ReadOnlySpan<byte> prefix, out long firstLsn)
+    {
+        firstLsn = 0;
+        if (prefix.Length < PackedHeader.FixedBytes)
+            return CodecFault.Incomplete;
+        if (BinaryPrimitives.ReadUInt32LittleEndian(prefix) != PackedHeader.Magic)
+            return CodecFault.BadMagic;
+        if (prefix[4] != PackedHeader.Version)
+            return CodecFault.UnknownVersion;
+        firstLsn = BinaryPrimitives.ReadInt64LittleEndian(prefix[10..]);
+        return firstLsn > 0 ? CodecFault.None : CodecFault.BadValue;
+    }
+
     private static PackedHeader? TryReadHeader(ReadOnlySpan<byte> body)
     {
         int shift = body[5];

@@ -61,6 +61,16 @@ public sealed class PackedWrites
     public static CodecFault TryRead(ReadOnlyMemory<byte> source, out PackedWrites? packed) =>
         PackedDecoder.TryRead(source, out packed);
 
+    /// <summary>So many bytes at the beginning of a block say its first LSN.</summary>
+    public const int PrefixBytes = PackedHeader.FixedBytes;
+
+    /// <summary>Reads the first LSN from the beginning of a block. Its checksum is not looked at: good for finding a block,
+    /// which is then read whole.</summary>
+    /// <param name="prefix">Its first bytes, <see cref="PrefixBytes"/> or more.</param>
+    /// <param name="firstLsn">First LSN of the stretch; 0 with a fault.</param>
+    public static CodecFault TryPeek(ReadOnlySpan<byte> prefix, out long firstLsn) =>
+        PackedDecoder.TryPeek(prefix, out firstLsn);
+
     /// <summary>The writes, ascending by LSN; no allocation.</summary>
     public Enumerator GetEnumerator() => new(this);
 

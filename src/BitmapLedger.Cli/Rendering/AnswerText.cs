@@ -117,6 +117,8 @@ internal static class AnswerText
         var table = new TextTable("NAME", "LIVE", "PROJECTED", "REPLAYED");
         foreach (var b in answer.Bitmaps)
             table.Add(b.Name, b.Live ?? "-", b.Projected, b.Replayed);
+        foreach (var s in answer.Slices ?? [])
+            table.Add($"slice:{s.Bitmap}/{s.Slice}", "-", s.Projected, s.Replayed);
         table.Print(output, style);
     }
 

@@ -101,21 +101,33 @@ public sealed record BlameWrite(
 public sealed record BlameAnswer(
     IReadOnlyList<BlameWrite> Writes, bool Exact, IReadOnlyList<GapAnswer> Gaps, bool Complete);
 
-/// <summary>Digests of one bitmap, got in three ways.</summary>
+/// <summary>Digests of one bitmap, got in three ways; <c>missing</c> where it is not there, <c>damaged</c> where it cannot be
+/// read.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Live">From the Agent's memory; null at a past point.</param>
-/// <param name="Projected">From the projection.</param>
+/// <param name="Projected">From the projected bits and the union tree; of the two, the one that differs.</param>
 /// <param name="Replayed">From the stream alone.</param>
 public sealed record VerifiedBitmap(string Name, string? Live, string Projected, string Replayed);
+
+/// <summary>Digests of one slice, likewise; the Agent knows no slices.</summary>
+/// <param name="Bitmap">Name of its bitmap.</param>
+/// <param name="Slice">Its number.</param>
+/// <param name="Projected">From the projected bits and the union tree.</param>
+/// <param name="Replayed">From the stream alone.</param>
+public sealed record VerifiedSlice(string Bitmap, long Slice, string Projected, string Replayed);
 
 /// <summary>Whether live, projected and replayed bits agree.</summary>
 /// <param name="Volume">Name of the volume.</param>
 /// <param name="At">Where.</param>
 /// <param name="Equal">Whether they agree.</param>
-/// <param name="FirstDifference">The first event at which they part, when they do.</param>
+/// <param name="FirstDifference">The first event at which they part, when they do: one that is not what was written; of a
+/// block that is lacking, the first that touched it; else of a block too many, the one behind which the bitmap was empty
+/// last.</param>
 /// <param name="Bitmaps">Each bitmap.</param>
+/// <param name="Slices">Each slice; null when there is none.</param>
 public sealed record VerifyAnswer(
-    string Volume, PositionAnswer At, bool Equal, long? FirstDifference, IReadOnlyList<VerifiedBitmap> Bitmaps);
+    string Volume, PositionAnswer At, bool Equal, long? FirstDifference, IReadOnlyList<VerifiedBitmap> Bitmaps,
+    IReadOnlyList<VerifiedSlice>? Slices = null);
 
 /// <summary>Whether live, projected and replayed bits agree in every volume.</summary>
 /// <param name="Equal">Whether they agree.</param>

@@ -4,16 +4,25 @@ using BitmapLedger.Bitmaps.Writes;
 namespace BitmapLedger.Domain.Queries;
 
 /// <summary>What changed after one position, up to and including another. One thread; the creator disposes.</summary>
-/// <param name="size">Size of the volume in bytes at <paramref name="to"/>; what was behind it is left out.</param>
-/// <param name="granularity">Bytes to which changes are rounded outward.</param>
+/// <param name="changed">The map that is marked; taken over. What was written behind its end is left out.</param>
 /// <param name="from">Where it begins.</param>
 /// <param name="to">Where it ends.</param>
-public sealed class ChangeFold(long size, Granularity granularity, Position from, Position to) : IDisposable
+public sealed class ChangeFold(NativeBitmap changed, Position from, Position to) : IDisposable
 {
     private readonly List<Gap> _gaps = [];
 
+    /// <summary>Begins with a map of its own.</summary>
+    /// <param name="size">Size of the volume in bytes at <paramref name="to"/>; what was behind it is left out.</param>
+    /// <param name="granularity">Bytes to which changes are rounded outward.</param>
+    /// <param name="from">Where it begins.</param>
+    /// <param name="to">Where it ends.</param>
+    public ChangeFold(long size, Granularity granularity, Position from, Position to)
+        : this(new NativeBitmap(size, granularity), from, to)
+    {
+    }
+
     /// <summary>The blocks that changed.</summary>
-    public NativeBitmap Changed { get; } = new(size, granularity);
+    public NativeBitmap Changed => changed;
 
     /// <summary>Where writes may have gone unrecorded.</summary>
     public IReadOnlyList<Gap> Gaps => _gaps;
@@ -76,7 +85,7 @@ public sealed class ChangeFold(long size, Granularity granularity, Position from
 
     private void Mark(long offset, long end)
     {
-        if (offset < size)
-            Changed.MarkDirty(offset, Math.Min(end, size) - offset);
+        if (offset < Changed.VolumeBytes)
+            Changed.MarkDirty(offset, Math.Min(end, Changed.VolumeBytes) - offset);
     }
 }

@@ -31,7 +31,9 @@ internal static class ForeignBits
         }
     }
 
-    private static async Task<NativeBitmap> ReadAsync(
+    /// <summary>Bits that the Agent has at a fence that is not settled yet.</summary>
+    /// <returns>The caller disposes it.</returns>
+    public static async Task<NativeBitmap> ReadAsync(
         BitmapRef bitmap, Fence fence, IAgent agent, CancellationToken cancellation)
     {
         var answer = (BitsFile)await agent.AskAsync(new ReadBits(fence.Id, fence.Number, bitmap.Name), cancellation);

@@ -36,88 +36,46 @@ public sealed class ChangeReader(HistoryIndex index)
         Guid volumeId, long size, Granularity granularity, Position from, Position to, CancellationToken cancellation)
     {
         await using var look = await index.LookAsync(volumeId, cancellation);
-        var reading = new Reading(look, new(size, granularity, from, to), from, to);
+        var fold = new ChangeFold(size, granularity, from, to);
         try
         {
+            var reading = new ChangeReading(look, fold, from, to);
             // The events of both ends may be cut in the middle: they are never taken whole.
-            var cover = UnionTree.Cover(from.Event, to.Event - 1, await look.SealedEventAsync(cancellation));
-            var events = await reading.TakeNodesAsync(cover, cancellation);
-            events.Add(from.Event);
-            events.Add(to.Event);
-            await reading.TakeEventsAsync(events, cancellation);
-            return reading.Result();
+            await reading.TakeAsync(from.Event, to.Event - 1, [from.Event, to.Event], cancellation);
+            return new(fold.Changed, reading.IsExact, [.. reading.Gaps.Values]);
         }
         catch
         {
-            reading.Fold.Dispose();
+            fold.Dispose();
             throw;
         }
     }
 
-    private sealed class Reading(HistorySnapshot look, ChangeFold fold, Position from, Position to)
+    /// <summary>Counts what changed since each of some events, the newest first.</summary>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="size">Size of the volume in bytes at <paramref name="to"/>.</param>
+    /// <param name="granularity">Bytes to which changes are rounded outward.</param>
+    /// <param name="since">Numbers of events that hold no writes, ascending.</param>
+    /// <param name="to">Where the count ends.</param>
+    /// <param name="take">Is given, for each from the last to the first, the bytes in whole blocks, and whether less may have
+    /// changed.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task CountSinceAsync(
+        Guid volumeId, long size, Granularity granularity, IReadOnlyList<long> since, Position to, Action<long, bool> take,
+        CancellationToken cancellation)
     {
-        private readonly List<(long Event, Gap Gap)> _gaps = [];
-        private bool _inexact;
-
-        public ChangeFold Fold => fold;
-
-        public ChangedBlocks Result() =>
-            new(fold.Changed, fold.IsExact && !_inexact, [.. _gaps.OrderBy(g => g.Event).Select(g => g.Gap)]);
-
-        /// <summary>Takes the nodes that are there, and the children of those that are not.</summary>
-        /// <returns>What is left: single events.</returns>
-        public async Task<EventStretches> TakeNodesAsync(IEnumerable<TreeNode> cover, CancellationToken cancellation)
+        if (since.Count == 0)
+            return;
+        await using var look = await index.LookAsync(volumeId, cancellation);
+        var (from, behind) = (new Position(since[0], 0, default), to with { Event = to.Event + 1 });
+        using var fold = new ChangeFold(size, granularity, from, behind);
+        var reading = new ChangeReading(look, fold, from, behind);
+        var through = to.Event;
+        for (var i = since.Count - 1; i >= 0; i--)
         {
-            var events = new EventStretches();
-            var wanted = events.AddLeavesOf(cover);
-            while (wanted.Count > 0)
-            {
-                List<TreeNode> lost = [];
-                await foreach (var node in look.NodesAsync(wanted, fold.Changed.Granularity, cancellation))
-                {
-                    if (!Fits(node))
-                        continue;
-                    NodeSum.Union(node, fold.Changed);
-                    _inexact |= node.Inexact;
-                    wanted.Remove(node.Place);
-                    if (node.Lost)
-                        lost.Add(node.Place);
-                }
-
-                foreach (var place in lost)
-                    await foreach (var command in look.CommandsAsync(place.First - 1, place.Last, cancellation))
-                        Take(command);
-                wanted = events.AddLeavesOf(wanted.SelectMany(n => n.Children));
-            }
-
-            return events;
-        }
-
-        /// <summary>Takes events, stretch by stretch.</summary>
-        public async Task TakeEventsAsync(EventStretches events, CancellationToken cancellation)
-        {
-            foreach (var (first, last) in events.Merged())
-                await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: false, cancellation))
-                    Take(row);
-        }
-
-        /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what
-        /// may be true only of what is cut off: then the children say it.</summary>
-        private bool Fits(UnionNode node) =>
-            fold.Changed.VolumeBytes % node.Granularity.Bytes == 0 || NodeSum.SizeOf(node) <= fold.Changed.VolumeBytes;
-
-        private void Take(EventRow row)
-        {
-            if (row.IsWrites && row.Number > from.Event && row.Number < to.Event)
-            {
-                row.Mark(fold.Changed);
-                return;
-            }
-
-            var before = fold.Gaps.Count;
-            fold.Apply(row.Data(), row.Number);
-            foreach (var gap in fold.Gaps.Skip(before))
-                _gaps.Add((row.Number, gap));
+            await reading.TakeAsync(since[i], through, [], cancellation);
+            take(fold.Changed.DirtyBytes, reading.IsExact);
+            through = since[i];
         }
     }
 }

@@ -26,19 +26,13 @@ public readonly struct EventRow(
     /// <summary>Whether it is a block of writes.</summary>
     public bool IsWrites => type == EventTypes.Writes;
 
-    /// <summary>Decodes it.</summary>
+    /// <summary>Decodes it. Writes are valid until the next event is read.</summary>
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
-    public IVolumeEvent Data()
-    {
-        if (!IsWrites)
-        {
-            using var json = new MemoryStream(bytes.ToArray());
-            return (IVolumeEvent)serializer.FromJson(EventTypes.Of(type), json);
-        }
+    public IVolumeEvent Data() => Decode(bytes);
 
-        Require(PackedWrites.TryRead(bytes, out var packed));
-        return new WritesRecorded(packed!);
-    }
+    /// <summary>Decodes it; what is returned stays valid.</summary>
+    /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
+    public IVolumeEvent Detached() => Decode(bytes.ToArray());
 
     /// <summary>Marks every write of a block of writes, clipped to the map.</summary>
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
@@ -50,6 +44,18 @@ public readonly struct EventRow(
     {
         Require(PackedScan.TryTouches(bytes.Span, offsetBytes, endBytes, out var touches));
         return touches;
+    }
+
+    private IVolumeEvent Decode(ReadOnlyMemory<byte> data)
+    {
+        if (!IsWrites)
+        {
+            using var json = new MemoryStream(data.ToArray());
+            return (IVolumeEvent)serializer.FromJson(EventTypes.Of(type), json);
+        }
+
+        Require(PackedWrites.TryRead(data, out var packed));
+        return new WritesRecorded(packed!);
     }
 
     private void Require(CodecFault fault)
@@ -70,6 +76,10 @@ internal static class EventTypes
 
     /// <summary>The type of a name.</summary>
     public static Type Of(string name) => _types[name];
+
+    /// <summary>How PostgreSQL has types whose names are given in any case; those that are none are left out.</summary>
+    public static IReadOnlyCollection<string> StoredAs(IReadOnlyCollection<string> names) =>
+        [.. _types.Where(t => names.Contains(t.Value.Name, StringComparer.OrdinalIgnoreCase)).Select(t => t.Key)];
 
     private static string NameOf(Type type) => JsonNamingPolicy.SnakeCaseLower.ConvertName(type.Name);
 }

@@ -9,6 +9,9 @@ namespace BitmapLedger.Ledger.Indexing;
 /// <param name="serializer">Reads the events of commands.</param>
 public sealed class HistoryIndex(NpgsqlDataSource source, ISerializer serializer)
 {
+    /// <summary>What was read through it.</summary>
+    public HistoryReads Reads { get; } = new();
+
     /// <summary>A look at the history of a volume. What is read through it is as of one instant, whatever is appended,
     /// projected or rebuilt meanwhile.</summary>
     /// <returns>The caller disposes it.</returns>
@@ -18,7 +21,7 @@ public sealed class HistoryIndex(NpgsqlDataSource source, ISerializer serializer
         try
         {
             var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, cancellation);
-            return new(connection, transaction, serializer, volumeId);
+            return new(connection, transaction, serializer, Reads, volumeId);
         }
         catch
         {

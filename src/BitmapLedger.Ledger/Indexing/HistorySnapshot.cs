@@ -1,9 +1,12 @@
 using System.Buffers;
 using System.Data;
 using System.Runtime.CompilerServices;
+using System.Text.Json;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
+using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Storing;
 using Marten;
 using Npgsql;
@@ -16,7 +19,8 @@ namespace BitmapLedger.Ledger.Indexing;
 /// a time. Memory is bounded by the largest event or node.
 /// </summary>
 public sealed class HistorySnapshot(
-    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, Guid volumeId) : IAsyncDisposable
+    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, Guid volumeId)
+    : IAsyncDisposable
 {
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
 
@@ -32,6 +36,20 @@ public sealed class HistorySnapshot(
             where volume_id = $1 and version = {UnionNodes.Version} and level = 1 order by first_event desc limit 1
             """);
         return await command.ExecuteScalarAsync(cancellation) is long first ? new TreeNode(1, first).Last : 0;
+    }
+
+    /// <summary>
+    /// The volume behind an event, without its checkpoints: from the state that the union tree has nearest before it and the
+    /// commands since. No block of writes is read.
+    /// </summary>
+    /// <param name="number">The event; 0 for before the first.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<VolumeState> StateAsync(long number, CancellationToken cancellation)
+    {
+        var state = await StoredStateAsync(number, cancellation);
+        await foreach (var row in ReadAsync(VolumeShape.CommandsFilter, state.Event, number, newestFirst: false, cancellation))
+            state = state.Apply(row.Data(), row.Number, row.Time);
+        return state with { Event = number };
     }
 
     /// <summary>Size of the volume behind an event.</summary>
@@ -99,9 +117,40 @@ public sealed class HistorySnapshot(
         Add(command, parts.Select(p => (int)p.Length).ToArray(), NpgsqlDbType.Integer);
         await using var row = await command.ExecuteReaderAsync(cancellation);
         while (await row.ReadAsync(cancellation))
-            found[new(row.GetInt32(0), row.GetInt64(1))] = new(
-                await row.GetFieldValueAsync<byte[]>(2, cancellation), row.GetBoolean(3));
+        {
+            var bytes = await row.GetFieldValueAsync<byte[]>(2, cancellation);
+            reads.Add(bytes.Length);
+            found[new(row.GetInt32(0), row.GetInt64(1))] = new(bytes, row.GetBoolean(3));
+        }
+
         return found;
+    }
+
+    /// <summary>What is needed to find an event, of each of some.</summary>
+    /// <param name="numbers">Which.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Those that are there, ascending.</returns>
+    public async Task<IReadOnlyList<EventHead>> HeadsAsync(IReadOnlyCollection<long> numbers, CancellationToken cancellation)
+    {
+        await using var command = Command(
+            $"""
+            select e.version, e.timestamp, substring(e.bdata from 1 for {PackedWrites.PrefixBytes}),
+                   coalesce((e.data ->> 'from_lsn')::bigint, (e.data ->> 'at_lsn')::bigint, 0)
+            from unnest($2::bigint[]) as w(version)
+            join {LedgerSchema.Name}.mt_events e on e.stream_id = $1 and e.version = w.version order by e.version
+            """);
+        Add(command, numbers.ToArray(), NpgsqlDbType.Bigint);
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        List<EventHead> heads = [];
+        while (await row.ReadAsync(cancellation))
+        {
+            var prefix = await row.IsDBNullAsync(2, cancellation) ? null : await row.GetFieldValueAsync<byte[]>(2, cancellation);
+            reads.Add(prefix?.Length ?? 0);
+            heads.Add(EventHead.Of(
+                row.GetInt64(0), await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation), prefix, row.GetInt64(3)));
+        }
+
+        return heads;
     }
 
     /// <summary>Events after one number up to and including another, each valid until the next.</summary>
@@ -113,6 +162,40 @@ public sealed class HistorySnapshot(
     public IAsyncEnumerable<EventRow> CommandsAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
         ReadAsync($"and type <> '{LedgerSchema.WritesType}'", afterEvent, throughEvent, newestFirst: false, cancellation);
 
+    /// <summary>Numbers of commands of some types, ascending. No block of writes is passed over.</summary>
+    /// <param name="types">Names of types as PostgreSQL has them.</param>
+    /// <param name="afterEvent">The last event that is out.</param>
+    /// <param name="throughEvent">The last event that is in.</param>
+    /// <param name="most">Most of them.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<IReadOnlyList<long>> NumbersAsync(
+        IReadOnlyCollection<string> types, long afterEvent, long throughEvent, int most, CancellationToken cancellation)
+    {
+        await using var command = Command(
+            $"""
+            select version from {LedgerSchema.Name}.mt_events
+            where stream_id = $1 and version > $2 and version <= $3 and type <> '{LedgerSchema.WritesType}' and type = any($4)
+            order by version limit $5
+            """);
+        command.Parameters.Add(new() { Value = afterEvent });
+        command.Parameters.Add(new() { Value = throughEvent });
+        Add(command, types.ToArray(), NpgsqlDbType.Varchar);
+        command.Parameters.Add(new() { Value = most });
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        List<long> numbers = [];
+        while (await row.ReadAsync(cancellation))
+        {
+            reads.Add(0);
+            numbers.Add(row.GetInt64(0));
+        }
+
+        return numbers;
+    }
+
+    /// <summary>Of those only the ones that say that writes may have gone unrecorded.</summary>
+    public IAsyncEnumerable<EventRow> LossesAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
+        ReadAsync("and type = 'tracking_lost'", afterEvent, throughEvent, newestFirst: false, cancellation);
+
     /// <inheritdoc />
     public async ValueTask DisposeAsync()
     {
@@ -120,6 +203,21 @@ public sealed class HistorySnapshot(
         _buffer = [];
         await transaction.DisposeAsync();
         await connection.DisposeAsync();
+    }
+
+    private async Task<VolumeState> StoredStateAsync(long number, CancellationToken cancellation)
+    {
+        await using var command = Command(
+            $"""
+            select state::text from {LedgerSchema.Name}.union_nodes
+            where volume_id = $1 and version = {UnionNodes.Version} and level = {UnionNodes.StateLevel} and first_event <= $2
+            order by first_event desc limit 1
+            """);
+        command.Parameters.Add(new() { Value = number - UnionTree.LengthOf(UnionNodes.StateLevel) + 1 });
+        if (await command.ExecuteScalarAsync(cancellation) is not string json)
+            return new() { Id = volumeId };
+        reads.Add(json.Length);
+        return JsonSerializer.Deserialize<VolumeState>(json, UnionNodes.StateJson)!;
     }
 
     private async IAsyncEnumerable<EventRow> ReadAsync(
@@ -149,6 +247,7 @@ public sealed class HistorySnapshot(
     private async Task<ReadOnlyMemory<byte>> BytesAsync(
         NpgsqlDataReader row, int column, int length, CancellationToken cancellation)
     {
+        reads.Add(length);
         if (_buffer.Length < length)
         {
             ArrayPool<byte>.Shared.Return(_buffer);

@@ -7,7 +7,7 @@ using BitmapLedger.Domain.Queries;
 namespace BitmapLedger.Ledger.Indexing;
 
 /// <summary>
-/// Walks back through a history and down the union tree, only into nodes that touch the bytes that are asked about; of each
+/// Walks through a history and down the union tree, only into nodes that touch the bytes that are asked about; of each
 /// node no more is fetched than its head and the containers of those bytes. A node that is not there, or that stands for lost
 /// writes, is walked into.
 /// </summary>
@@ -19,7 +19,7 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
     /// <summary>Nodes that are looked at together: all children of one.</summary>
     private const int LookMax = UnionTree.Fanout;
 
-    /// <summary>What is still to be walked; the newest on top.</summary>
+    /// <summary>What is still to be walked; the next on top.</summary>
     private readonly Stack<(TreeNode Node, bool Touches)> _ahead = new();
 
     /// <summary>Every event that touches the bytes, newest first; commands may be among them. Each is valid until the
@@ -30,7 +30,23 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
     public async IAsyncEnumerable<EventRow> BackAsync(
         Position from, Position to, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        foreach (var node in UnionTree.Cover(from.Event - 1, to.Event, await look.SealedEventAsync(cancellation)))
+        await foreach (var (first, last) in StretchesAsync(from.Event - 1, to.Event, newestFirst: true, cancellation))
+            await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: true, cancellation))
+                if (!row.IsWrites || row.Touches(offset, end))
+                    yield return row;
+    }
+
+    /// <summary>Stretches of at most 16 sealed events, or of those that are not sealed yet, in which every event is that touches
+    /// the bytes; others may be among them.</summary>
+    /// <param name="afterEvent">The last event that is out.</param>
+    /// <param name="throughEvent">The last event that is in.</param>
+    /// <param name="newestFirst">Whether the last of them comes first.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async IAsyncEnumerable<(long First, long Last)> StretchesAsync(
+        long afterEvent, long throughEvent, bool newestFirst, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var cover = UnionTree.Cover(afterEvent, throughEvent, await look.SealedEventAsync(cancellation));
+        foreach (var node in newestFirst ? cover : cover.Reverse())
             _ahead.Push((node, node.Level == 0));
         while (_ahead.TryPop(out var next))
         {
@@ -43,17 +59,20 @@ public sealed class TouchWalk(HistorySnapshot look, long offset, long end)
 
             if (next.Node.Level > 1)
             {
-                foreach (var child in next.Node.Children)
+                foreach (var child in newestFirst ? next.Node.Children : next.Node.Children.Reverse())
                     _ahead.Push((child, false));
                 continue;
             }
 
-            var first = next.Node.First;
-            while (_ahead.TryPeek(out var before) && before is { Touches: true, Node.Level: 0 } && before.Node.Last == first - 1)
-                first = _ahead.Pop().Node.First;
-            await foreach (var row in look.EventsAsync(first - 1, next.Node.Last, newestFirst: true, cancellation))
-                if (!row.IsWrites || row.Touches(offset, end))
-                    yield return row;
+            var (first, last) = (next.Node.First, next.Node.Last);
+            while (_ahead.TryPeek(out var beside) && beside is { Touches: true, Node.Level: 0 }
+                && (newestFirst ? beside.Node.Last == first - 1 : beside.Node.First == last + 1))
+            {
+                _ahead.Pop();
+                (first, last) = (Math.Min(first, beside.Node.First), Math.Max(last, beside.Node.Last));
+            }
+
+            yield return (first, last);
         }
     }
 

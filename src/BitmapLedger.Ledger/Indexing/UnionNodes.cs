@@ -1,3 +1,5 @@
+using System.Text.Json;
+using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Storing;
 using Weasel.Postgresql;
 using Weasel.Postgresql.Tables;
@@ -31,22 +33,33 @@ public static class UnionNodes
         create index if not exists {CommandsIndex} on {LedgerSchema.Name}.mt_events (stream_id, version) where type <> '{LedgerSchema.WritesType}';
         """;
 
+    /// <summary>Nodes of this level say what the volume was behind them: every 256 events a place from which on only commands
+    /// need be followed.</summary>
+    internal const int StateLevel = 2;
+
     /// <summary>Adds a node; one that is there stays as it is.</summary>
     internal const string Insert =
         $"""
         insert into {LedgerSchema.Name}.union_nodes
-        (volume_id, version, level, first_event, last_event, first_lsn, last_lsn, granularity, lost, inexact, bits)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing
+        (volume_id, version, level, first_event, last_event, first_lsn, last_lsn, granularity, lost, inexact, bits, state)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, '')::jsonb) on conflict do nothing
         """;
 
     /// <summary>The table.</summary>
     public static Table Table { get; } = MakeTable();
 
+    /// <summary>How <c>state</c> is written.</summary>
+    internal static JsonSerializerOptions StateJson { get; } = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
     /// <summary>The values of <see cref="Insert"/>.</summary>
-    internal static object[] Row(Guid volumeId, UnionNode node) =>
+    /// <param name="volumeId">The volume.</param>
+    /// <param name="node">The node.</param>
+    /// <param name="state">The volume behind it; null for a level that does not say it.</param>
+    internal static object[] Row(Guid volumeId, UnionNode node, VolumeState? state) =>
     [
         volumeId, Version, node.Place.Level, node.Place.First, node.Place.Last, node.FirstLsn, node.LastLsn,
         node.Granularity.Bytes, node.Lost, node.Inexact, node.Bits.ToArray(),
+        state is null ? "" : JsonSerializer.Serialize(state, StateJson),
     ];
 
     private static Table MakeTable()
@@ -63,6 +76,7 @@ public static class UnionNodes
         table.AddColumn<bool>("lost").NotNull();
         table.AddColumn<bool>("inexact").NotNull();
         table.AddColumn("bits", "bytea").NotNull();
+        table.AddColumn("state", "jsonb");
         return table;
     }
 }

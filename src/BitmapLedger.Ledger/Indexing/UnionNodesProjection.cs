@@ -31,14 +31,28 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             if (after / UnionTree.Fanout == through / UnionTree.Fanout)
                 continue;
             await using var look = await index.LookAsync(stream.Key, cancellation);
-            if (!_shapes.TryRemove(stream.Key, out var shape) || shape.Event > after)
-                shape = new();
+            if (!_shapes.TryRemove(stream.Key, out var shape) || shape.State.Event > after)
+                shape = new(await look.StateAsync(after - after % UnionTree.Fanout, cancellation));
             var work = new Page(look, page, shape);
             foreach (var place in UnionTree.SealedBy(after, through))
-                operations.QueueSqlCommand(
-                    UnionNodes.Insert, UnionNodes.Row(stream.Key, await work.SealAsync(place, cancellation)));
+            {
+                var node = await work.SealAsync(place, cancellation);
+                var state = place.Level == UnionNodes.StateLevel ? shape.State : null;
+                operations.QueueSqlCommand(UnionNodes.Insert, UnionNodes.Row(stream.Key, node, state));
+            }
+
             _shapes[stream.Key] = shape;
         }
+    }
+
+    /// <summary>Makes a node anew, from its events or from the nodes below.</summary>
+    /// <param name="look">The history.</param>
+    /// <param name="place">Which.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    internal static async Task<UnionNode> MakeAsync(HistorySnapshot look, TreeNode place, CancellationToken cancellation)
+    {
+        var before = new VolumeShape(await look.StateAsync(place.First - 1, cancellation));
+        return await new Page(look, [], before).SealAsync(place, cancellation);
     }
 
     /// <summary>The events of one volume in a page, and the nodes that they seal.</summary>
@@ -85,7 +99,7 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
 
         private async Task FollowAsync(long through, CancellationToken cancellation)
         {
-            await foreach (var row in look.CommandsAsync(shape.Event, through, cancellation))
+            await foreach (var row in look.CommandsAsync(shape.State.Event, through, cancellation))
                 shape.Apply(row.Data(), row.Number, row.Time);
             shape.Through(through);
         }
@@ -98,7 +112,8 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             await foreach (var child in look.NodesAsync(missing, Granularity.FromShift(Granularity.ShiftMax), cancellation))
                 _sealed[child.Place] = child with { Bits = child.Bits.ToArray() };
             foreach (var child in missing.Where(c => !_sealed.ContainsKey(c)))
-                _sealed[child] = await new Page(look, page, new()).SealAsync(child, cancellation);
+                _sealed[child] = await new Page(
+                    look, page, new(await look.StateAsync(child.First - 1, cancellation))).SealAsync(child, cancellation);
             var nodes = children.ConvertAll(c => _sealed[c]);
             using var sum = new NodeSum(place, nodes.Max(NodeSum.SizeOf), nodes.Max(n => n.Granularity));
             foreach (var node in nodes)

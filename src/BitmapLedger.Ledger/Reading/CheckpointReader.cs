@@ -1,9 +1,6 @@
-using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Domain;
-using BitmapLedger.Domain.Queries;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Storing;
-using JasperFx.Events;
 
 namespace BitmapLedger.Ledger.Reading;
 
@@ -16,16 +13,14 @@ namespace BitmapLedger.Ledger.Reading;
 public sealed record CheckpointView(string Name, string? Parent, ResolvedPoint At, long Count, bool Exact);
 
 /// <summary>
-/// Reads checkpoints and what changed since each. A checkpoint is a name for a position and costs nothing to make; here one
-/// pass over the stream, newest event first, serves them all.
+/// Reads checkpoints and what changed since each. A checkpoint is a name for a position and costs nothing to make; here the
+/// ranges between them are read newest first, and each adds to the one before.
 /// </summary>
 /// <param name="points">Finds volumes.</param>
 /// <param name="streams">Has their checkpoints.</param>
-/// <param name="reader">Reads events.</param>
-public sealed class CheckpointReader(PointResolver points, VolumeStreams streams, EventReader reader)
+/// <param name="changes">Reads what changed.</param>
+public sealed class CheckpointReader(PointResolver points, VolumeStreams streams, ChangeReader changes)
 {
-    private const int PageEvents = 64;
-
     /// <summary>The checkpoints of a volume, oldest first.</summary>
     /// <param name="volume">Name of the volume.</param>
     /// <param name="cancellation">Ends the attempt.</param>
@@ -33,40 +28,18 @@ public sealed class CheckpointReader(PointResolver points, VolumeStreams streams
     public async Task<IReadOnlyList<CheckpointView>> ListAsync(string volume, CancellationToken cancellation)
     {
         var state = await points.CurrentAsync(volume, cancellation);
-        var checkpoints = await streams.CheckpointsAsync(state.Id, cancellation);
-        if (checkpoints.Count == 0)
-            return [];
-        // The whole of it: each checkpoint takes the count where the fold passes it.
-        using var fold = new ChangeFold(
-            state.Size, Granularity.Default, default, new Position(state.Event, state.LastLsn, default));
+        // One that was made since is behind what is counted here.
+        var checkpoints = (await streams.CheckpointsAsync(state.Id, cancellation)).Where(c => c.Event <= state.Event).ToList();
         var views = new CheckpointView[checkpoints.Count];
         var next = checkpoints.Count - 1;
-        await foreach (var e in BackAsync(state.Id, checkpoints[0].Event - 1, state.Event, cancellation))
-        {
-            for (; next >= 0 && checkpoints[next].Event >= e.Version; next--)
+        await changes.CountSinceAsync(
+            state.Id, state.Size, Granularity.Default, [.. checkpoints.Select(c => c.Event)],
+            new(state.Event, state.LastLsn, default), (count, exact) =>
             {
                 var c = checkpoints[next];
-                views[next] = new(
-                    c.Name, next > 0 ? checkpoints[next - 1].Name : null,
-                    new($"checkpoint:{c.Name}", new(c.Event, c.Lsn, c.Time)), fold.Changed.DirtyBytes, fold.IsExact);
-            }
-
-            fold.Apply((IVolumeEvent)e.Data, e.Version);
-        }
-
+                var parent = next > 0 ? checkpoints[next - 1].Name : null;
+                views[next--] = new(c.Name, parent, new($"checkpoint:{c.Name}", new(c.Event, c.Lsn, c.Time)), count, exact);
+            }, cancellation);
         return views;
-    }
-
-    private async IAsyncEnumerable<IEvent> BackAsync(
-        Guid volumeId, long after, long through, [EnumeratorCancellation] CancellationToken cancellation)
-    {
-        for (; through > after; through -= PageEvents)
-        {
-            List<IEvent> page = [];
-            await foreach (var e in reader.ReadAsync(volumeId, Math.Max(after, through - PageEvents), through, cancellation))
-                page.Add(e);
-            for (var i = page.Count - 1; i >= 0; i--)
-                yield return page[i];
-        }
     }
 }

@@ -21,13 +21,19 @@ internal static class EventView
     public static HistoryEvent Show(IEvent e)
     {
         var packed = (e.Data as WritesRecorded)?.Packed;
-        var lsn = packed is not null ? new LsnSpan(packed.FirstLsn, packed.LastLsn)
-            : e.Data is TrackingLost lost ? new LsnSpan(lost.FromLsn, lost.ToLsn)
-            : new LsnSpan(((ICommandEvent)e.Data).AtLsn, ((ICommandEvent)e.Data).AtLsn);
+        var lsn = Lsn((IVolumeEvent)e.Data);
         return new(
             e.Version, e.Data.GetType().Name, Timestamps.Show(e.Timestamp), lsn, packed?.Count, packed?.TotalBytes,
             e.UserName, Header(e, "client"), Header(e, "command_id"), Header(e, "transaction"), Data(e));
     }
+
+    /// <summary>The writes that an event holds, or the write that it stands after.</summary>
+    public static LsnSpan Lsn(IVolumeEvent happened) => happened switch
+    {
+        WritesRecorded { Packed: var packed } => new(packed.FirstLsn, packed.LastLsn),
+        TrackingLost lost => new(lost.FromLsn, lost.ToLsn),
+        _ => new(((ICommandEvent)happened).AtLsn, ((ICommandEvent)happened).AtLsn),
+    };
 
     /// <summary>A history says that there are bits; <c>replay</c> shows them.</summary>
     private static void LeaveOutBits(JsonTypeInfo type)

@@ -1,3 +1,5 @@
+using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
@@ -5,9 +7,9 @@ using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
-using JasperFx.Events;
 
 namespace BitmapLedger.Ledger.Reading;
 
@@ -21,15 +23,16 @@ public sealed record ResolvedPoint(string Asked, Position At)
 }
 
 /// <summary>
-/// Turns points into positions. Event numbers, LSNs and times all grow along a stream, so each is found by halving it.
+/// Turns points into positions. Event numbers, LSNs and times all grow along a stream, so each is found by looking at the
+/// beginnings of few events; one is read whole, and only where a point may lie inside it.
 /// </summary>
-/// <param name="reader">Reads events.</param>
+/// <param name="index">The history.</param>
 /// <param name="streams">Finds states.</param>
 /// <param name="lanes">Held while the newest writes are shipped.</param>
 /// <param name="shipper">Ships them.</param>
 /// <param name="clock">Says what time it is.</param>
 public sealed class PointResolver(
-    EventReader reader, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
+    HistoryIndex index, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
 {
     /// <summary>The state of a volume after everything recorded up to now, without its checkpoints.</summary>
     public async Task<VolumeState> CurrentAsync(string volume, CancellationToken cancellation)
@@ -48,7 +51,8 @@ public sealed class PointResolver(
     public async Task<ResolvedPoint> ResolveAsync(string text, VolumeState state, CancellationToken cancellation)
     {
         var point = Point.TryParse(text, out var fault) ?? throw new LedgerException(ErrorCode.BadPoint, fault);
-        return new(text, await ResolveAsync(point, text, state, cancellation));
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        return new(text, await ResolveAsync(point, text, look, state, cancellation));
     }
 
     /// <summary>Resolves both ends of a range, and refuses one that ends before it begins.</summary>
@@ -63,21 +67,21 @@ public sealed class PointResolver(
     }
 
     private async Task<Position> ResolveAsync(
-        Point point, string text, VolumeState state, CancellationToken cancellation)
+        Point point, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         switch (point)
         {
             case Point.Now:
-                return new(state.Event, state.LastLsn, await LatestAsync(state, cancellation));
+                return new(state.Event, state.LastLsn, await LatestAsync(look, state, cancellation));
             case Point.Start:
                 return new(1, 0, state.Created);
             case Point.AtEvent { Number: var number }:
                 return number <= state.Event
-                    ? Behind((await reader.OneAsync(state.Id, number, cancellation))!)
+                    ? await BehindAsync(look, number, cancellation)
                     : throw Future(text, $"the last event is {state.Event}");
             case Point.AtLsn { Number: var lsn }:
                 return lsn <= state.LastLsn
-                    ? await AtLsnAsync(lsn, state, cancellation)
+                    ? await AtLsnAsync(lsn, look, state, cancellation)
                     : throw Future(text, $"the last write is {state.LastLsn}");
             case Point.AtCheckpoint { Name: var name }:
                 return await streams.CheckpointAsync(state.Id, name, cancellation) is { } checkpoint
@@ -89,37 +93,41 @@ public sealed class PointResolver(
                     ? begin ? slice.From : slice.To
                     : throw new LedgerException(ErrorCode.NotFound, $"Slice {number} of bitmap '{bitmap}' not found");
             case Point.AtInstant { Time: var time }:
-                var now = await LatestAsync(state, cancellation);
+                var now = await LatestAsync(look, state, cancellation);
                 return time <= now
-                    ? await AtInstantAsync(time, text, state, cancellation)
+                    ? await AtInstantAsync(time, text, look, state, cancellation)
                     : throw Future(text, $"it is {Timestamps.Show(now)}");
             case Point.Ago { Span: var span }:
-                var latest = await LatestAsync(state, cancellation);
+                var latest = await LatestAsync(look, state, cancellation);
                 var then = span < latest - DateTimeOffset.UnixEpoch ? latest - span : DateTimeOffset.UnixEpoch;
-                return await AtInstantAsync(then, text, state, cancellation);
+                return await AtInstantAsync(then, text, look, state, cancellation);
             default:
                 throw new LedgerException(ErrorCode.BadPoint, $"'{text}' is no point in time");
         }
     }
 
     /// <summary>The later of the wall clock and what is recorded: the clock may have been set back since.</summary>
-    private async Task<DateTimeOffset> LatestAsync(VolumeState state, CancellationToken cancellation)
+    private async Task<DateTimeOffset> LatestAsync(HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         var wall = clock.GetUtcNow();
-        var recorded = (await reader.OneAsync(state.Id, state.Event, cancellation))!.Timestamp;
+        var recorded = (await look.HeadsAsync([state.Event], cancellation))[0].Time;
         return recorded > wall ? recorded : wall;
     }
 
-    private async Task<Position> AtLsnAsync(long lsn, VolumeState state, CancellationToken cancellation)
+    private static async Task<Position> AtLsnAsync(
+        long lsn, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         if (lsn == 0)
             return new(1, 0, state.Created);
-        var holder = await FirstAsync(state, e => LastLsn(e) >= lsn, cancellation);
-        return Cut(holder!, w => w.Lsn <= lsn, lsn);
+        var holder = await EventSearch.LastAsync(look, state.Event, e => e.FirstLsn <= lsn, cancellation);
+        var (time, data) = await OneAsync(look, holder, cancellation);
+        return data is WritesRecorded { Packed: var packed }
+            ? Cut(packed, new(holder, lsn, time), w => w.Lsn <= lsn) with { Lsn = lsn }
+            : new(holder, lsn, time);
     }
 
-    private async Task<Position> AtInstantAsync(
-        DateTimeOffset time, string text, VolumeState state, CancellationToken cancellation)
+    private static async Task<Position> AtInstantAsync(
+        DateTimeOffset time, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         if (time < state.Created)
         {
@@ -130,36 +138,30 @@ public sealed class PointResolver(
         }
 
         var limit = Timestamps.ToMicroseconds(time);
-        var next = await FirstAsync(state, e => e.Timestamp > time, cancellation);
-        if (next is null)
+        var before = await EventSearch.LastAsync(look, state.Event, e => e.Time <= time, cancellation);
+        if (before == state.Event)
             return new(state.Event, state.LastLsn, time);
-        if (next.Data is WritesRecorded { Packed.FirstTimeMicroseconds: var first } && first <= limit)
-            return Cut(next, w => w.TimeMicroseconds <= limit, long.MaxValue) with { Time = time };
-        var before = (await reader.OneAsync(state.Id, next.Version - 1, cancellation))!;
-        return Behind(before) with { Time = time };
+        var next = await OneAsync(look, before + 1, cancellation);
+        if (next.Data is WritesRecorded { Packed: var packed } && packed.FirstTimeMicroseconds <= limit)
+            return Cut(packed, new(before + 1, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time };
+        return await BehindAsync(look, before, cancellation) with { Time = time };
     }
 
-    /// <summary>The first event for which something holds that holds for every later one too.</summary>
-    private async Task<IEvent?> FirstAsync(VolumeState state, Func<IEvent, bool> holds, CancellationToken cancellation)
+    private static async Task<Position> BehindAsync(HistorySnapshot look, long number, CancellationToken cancellation)
     {
-        IEvent? found = null;
-        long low = 1, high = state.Event;
-        while (low <= high)
-        {
-            var middle = low + (high - low) / 2;
-            var candidate = (await reader.OneAsync(state.Id, middle, cancellation))!;
-            if (holds(candidate))
-                (found, high) = (candidate, middle - 1);
-            else
-                low = middle + 1;
-        }
-
-        return found;
+        var (time, data) = await OneAsync(look, number, cancellation);
+        return new(number, LastLsn(data), time);
     }
 
-    private static Position Behind(IEvent happened) => new(happened.Version, LastLsn(happened), happened.Timestamp);
+    private static async Task<(DateTimeOffset Time, IVolumeEvent Data)> OneAsync(
+        HistorySnapshot look, long number, CancellationToken cancellation)
+    {
+        await foreach (var row in look.EventsAsync(number - 1, number, newestFirst: false, cancellation))
+            return (row.Time, row.Detached());
+        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
+    }
 
-    private static long LastLsn(IEvent happened) => happened.Data switch
+    private static long LastLsn(IVolumeEvent happened) => happened switch
     {
         WritesRecorded writes => writes.Packed.LastLsn,
         ICommandEvent command => command.AtLsn,
@@ -167,17 +169,13 @@ public sealed class PointResolver(
     };
 
     /// <summary>A position inside an event of writes: behind the last one that belongs.</summary>
-    private static Position Cut(IEvent holder, Func<Bitmaps.Writes.SingleWrite, bool> belongs, long lsn)
+    private static Position Cut(PackedWrites packed, Position at, Func<SingleWrite, bool> belongs)
     {
-        var at = new Position(holder.Version, lsn, holder.Timestamp);
-        if (holder.Data is not WritesRecorded writes)
-            return at;
-        foreach (var write in writes.Packed)
+        foreach (var write in packed)
         {
             if (!belongs(write))
                 break;
-            at = new(holder.Version, lsn == long.MaxValue ? write.Lsn : lsn, Timestamps.FromMicroseconds(
-                write.TimeMicroseconds));
+            at = at with { Lsn = write.Lsn, Time = Timestamps.FromMicroseconds(write.TimeMicroseconds) };
         }
 
         return at;

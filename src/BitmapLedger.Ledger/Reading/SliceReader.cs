@@ -1,6 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Domain.Queries;
-using BitmapLedger.Ledger.Rebuilding;
+using BitmapLedger.Ledger.Indexing;
 
 namespace BitmapLedger.Ledger.Reading;
 
@@ -13,11 +13,10 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="Cause"><c>backup</c> or <c>manual</c>.</param>
 public sealed record SliceView(long Slice, long Count, string Sha256, ResolvedPoint From, ResolvedPoint To, string Cause);
 
-/// <summary>Reads the slices of a bitmap, from the projected bits and the events behind them.</summary>
+/// <summary>Reads the slices of a bitmap, each from the stretches of history that it is made of.</summary>
 /// <param name="points">Finds volumes.</param>
-/// <param name="rows">The projected bits.</param>
-/// <param name="reader">Reads events.</param>
-public sealed class SliceReader(PointResolver points, BitmapBits rows, EventReader reader)
+/// <param name="index">The history, and the tree over it.</param>
+public sealed class SliceReader(PointResolver points, HistoryIndex index)
 {
     /// <summary>The slices that are kept, ascending.</summary>
     /// <param name="volume">Name of the volume.</param>
@@ -27,17 +26,17 @@ public sealed class SliceReader(PointResolver points, BitmapBits rows, EventRead
     public async Task<IReadOnlyList<SliceView>> ListAsync(string volume, string bitmap, CancellationToken cancellation)
     {
         var state = await points.CurrentAsync(volume, cancellation);
-        if (state.Bitmap(bitmap) is null)
-            throw new LedgerException(ErrorCode.NotFound, $"Dirty bitmap '{bitmap}' not found");
-        using var replay = await reader.ReplayAsync(
-            state.Id, await rows.LoadAsync(state.Id, cancellation), new Position(state.Event, long.MaxValue, default), cancellation);
-        // The row may be further than the state that was read before it.
-        return [.. (replay.State.Bitmap(bitmap)?.Slices ?? []).Select(s =>
-        {
-            var bits = replay.SliceBits(bitmap, s.Number);
-            return new SliceView(
-                s.Number, bits.DirtyBytes, bits.Sha256(), new($"slice-start:{bitmap}/{s.Number}", s.From),
-                new($"slice:{bitmap}/{s.Number}", s.To), s.Cause);
-        })];
+        var kept = state.Bitmap(bitmap) ?? throw new LedgerException(ErrorCode.NotFound, $"Dirty bitmap '{bitmap}' not found");
+        List<SliceView> views = [];
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        await BitsReader.ReadAsync(
+            look, state, new(state.Event, state.LastLsn, default), [.. kept.Slices.Select(s => WantedBits.Of(kept, s))], (i, bits) =>
+            {
+                var slice = kept.Slices[i];
+                views.Add(new(
+                    slice.Number, bits.Map.DirtyBytes, bits.Map.Sha256(), new($"slice-start:{bitmap}/{slice.Number}", slice.From),
+                    new($"slice:{bitmap}/{slice.Number}", slice.To), slice.Cause));
+            }, cancellation);
+        return views;
     }
 }

@@ -61,10 +61,12 @@ public static class LedgerRegistration
         services.AddSingleton(s => new HistoryIndex(source, s.GetRequiredService<IDocumentStore>().Options.Serializer()));
         services.AddSingleton<ChangeReader>();
         services.AddSingleton<Queries>();
+        services.AddSingleton<Histories>();
         services.AddSingleton<Blame>();
         services.AddSingleton<Heat>();
         services.AddSingleton<EventFeed>();
         services.AddSingleton<Verifier>();
+        services.AddSingleton<ProjectionSteps>();
         services.AddSingleton<Repairer>();
         services.AddSingleton<ProjectionControl>();
         services.AddSingleton<BitmapBits>();

@@ -19,7 +19,7 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     internal const string WritesType = "writes_recorded";
 
     /// <summary>Raised with every change of the schema.</summary>
-    public const int Version = 5;
+    public const int Version = 6;
 
     private const string OwnSql =
         $"""

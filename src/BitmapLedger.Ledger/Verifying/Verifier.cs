@@ -3,10 +3,12 @@ using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
+using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Journal;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Shipping;
@@ -18,9 +20,9 @@ namespace BitmapLedger.Ledger.Verifying;
 /// whole.</summary>
 public sealed class Verifier(
     VolumeStreams streams, SettledLanes lanes, IAgent agent, Shipper shipper, EventReader reader, PointResolver points, BitmapBits rows,
-    LedgerSettings settings, TimeProvider clock)
+    HistoryIndex index, LedgerSettings settings, TimeProvider clock)
 {
-    /// <summary>Compares the bits of every bitmap at a point; the Agent's too when the point is now.</summary>
+    /// <summary>Compares the bits of every bitmap and slice at a point; the Agent's too when the point is now.</summary>
     public async Task<VerifyAnswer> VerifyAsync(string volume, string? at, CancellationToken cancellation)
     {
         var state = await points.CurrentAsync(volume, cancellation);
@@ -31,13 +33,9 @@ public sealed class Verifier(
         }
 
         using var _ = await lanes.TakeAsync([state.Id], cancellation);
-        var fence = (await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation))[0];
-        var last = await shipper.ShipThroughAsync(state.Id, fence.Lsn, cancellation);
-        var live = ((Digests)await agent.AskAsync(new Digest(state.Id, fence.Number), cancellation)).Bitmaps;
-        await agent.AskAsync(
-            Settlements.Unchanged(fence, state, agent.BitsDirectory), cancellation);
-        var now = new ResolvedPoint("now", new(last, fence.Lsn, clock.GetUtcNow()));
-        return await CompareAsync(state, now, live, cancellation);
+        var (now, live) = await LookAtAgentAsync(state, cancellation);
+        using (live)
+            return await CompareAsync(state, now, live, cancellation);
     }
 
     /// <summary>Reads everything: each LSN of each stream once, every checksum, every journal.</summary>
@@ -49,35 +47,116 @@ public sealed class Verifier(
         return new(volumes.TrueForAll(v => v.Damage.Count == 0), volumes);
     }
 
-    private async Task<VerifyAnswer> CompareAsync(
-        VolumeState state, ResolvedPoint at, IReadOnlyList<BitmapDigest>? live, CancellationToken cancellation)
+    private async Task<(ResolvedPoint Now, LiveBits Live)> LookAtAgentAsync(VolumeState state, CancellationToken cancellation)
     {
-        using var replayed = await reader.ReplayAsync(state.Id, at.At, cancellation);
-        var row = await rows.LoadAsync(state.Id, cancellation);
-        var rowEvent = row.State.Event;
-        // A row that is further than the point cannot go back; then the projection has nothing to say of it but itself.
-        if (rowEvent > at.At.Event || (rowEvent == at.At.Event && at.At.Lsn < row.State.LastLsn))
+        var fence = (await agent.RotateAsync([new(state.Id, BitTransfer.Finest(state).Bytes)], cancellation))[0];
+        LiveBits? live = null;
+        try
         {
-            row.Dispose();
-            row = new();
+            var last = await shipper.ShipThroughAsync(state.Id, fence.Lsn, cancellation);
+            var now = new ResolvedPoint("now", new(last, fence.Lsn, clock.GetUtcNow()));
+            live = await LiveAsync(state, fence, now.At, cancellation);
+            await agent.AskAsync(Settlements.Unchanged(fence, state, agent.BitsDirectory), cancellation);
+            return (now, live);
         }
-
-        using var projected = await reader.ReplayAsync(state.Id, row, at.At, cancellation);
-        List<VerifiedBitmap> bitmaps = [];
-        foreach (var bitmap in replayed.State.Bitmaps)
+        catch
         {
-            bitmaps.Add(new(
-                bitmap.Name,
-                live is null ? null : live.FirstOrDefault(d => d.Name == bitmap.Name)?.Sha256 ?? "missing",
-                projected.State.Bitmap(bitmap.Name) is null ? "missing" : projected.Bits(bitmap.Name).Sha256(),
-                replayed.Bits(bitmap.Name).Sha256()));
+            live?.Dispose();
+            agent.MeetAgain();
+            throw;
         }
-
-        var equal = bitmaps.TrueForAll(b => b.Projected == b.Replayed && (b.Live is null || b.Live == b.Replayed))
-            && (live is null || live.Count == bitmaps.Count);
-        var parts = bitmaps.Exists(b => b.Projected != b.Replayed) ? rowEvent : at.At.Event;
-        return new(state.Name, at.Answer, equal, equal ? null : parts, bitmaps);
     }
+
+    /// <summary>What the Agent has at a fence. The bits themselves are read only where they seem to differ: they cannot be had
+    /// once the fence is settled.</summary>
+    private async Task<LiveBits> LiveAsync(VolumeState state, Fence fence, Position at, CancellationToken cancellation)
+    {
+        var live = new LiveBits(((Digests)await agent.AskAsync(new Digest(state.Id, fence.Number), cancellation)).Bitmaps);
+        try
+        {
+            await using var look = await index.LookAsync(state.Id, cancellation);
+            var place = await look.StateAsync(at.Event, cancellation);
+            foreach (var bitmap in place.Bitmaps.Where(b => live.Digest(b.Name) is not null))
+            {
+                using var bits = await BitsReader.OneAsync(look, place, at, WantedBits.Of(bitmap), cancellation);
+                if (bits.Map.Sha256() != live.Digest(bitmap.Name))
+                    live.Add(bitmap.Name, await ForeignBits.ReadAsync(new(bitmap.Name, state.Id), fence, agent, cancellation));
+            }
+
+            return live;
+        }
+        catch (CorruptionException)
+        {
+            // What is damaged is found again, and named, by the comparison.
+            return live;
+        }
+        catch
+        {
+            live.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<VerifyAnswer> CompareAsync(
+        VolumeState state, ResolvedPoint at, LiveBits? live, CancellationToken cancellation)
+    {
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        using var replayed = new Refolding(new());
+        await replayed.GoOnAsync(look, at.At, cancellation);
+        using var row = await ProjectedBits.LoadAsync(rows, look, at.At, cancellation);
+        if (replayed.StuckAt is { } stuck)
+            return Stuck(state, at, live, replayed.Replay, row, stuck);
+
+        var place = replayed.Replay.State;
+        var comparison = new BitComparison(look, place, at.At);
+        if (row.DamagedAt is { } damaged)
+            comparison.PartAt(damaged);
+        List<VerifiedBitmap> bitmaps = [];
+        List<VerifiedSlice> slices = [];
+        foreach (var bitmap in place.Bitmaps)
+        {
+            var right = replayed.Replay.Bits(bitmap.Name);
+            bitmaps.Add(new(
+                bitmap.Name, live is null ? null : await live.CompareAsync(comparison, bitmap, right, cancellation),
+                await ProjectedAsync(WantedBits.Of(bitmap), bitmap.Since.Event, right, row.Bits(bitmap.Name)), right.Sha256()));
+            foreach (var slice in bitmap.Slices)
+            {
+                var banked = replayed.Replay.SliceBits(bitmap.Name, slice.Number);
+                slices.Add(new(
+                    bitmap.Name, slice.Number, await ProjectedAsync(
+                        WantedBits.Of(bitmap, slice), slice.From.Event, banked, row.SliceBits(bitmap.Name, slice.Number)),
+                    banked.Sha256()));
+            }
+        }
+
+        if (live is not null && live.Count != bitmaps.Count)
+            comparison.PartAt(at.At.Event);
+        return new(
+            state.Name, at.Answer, comparison.FirstDifference is null, comparison.FirstDifference, bitmaps,
+            slices.Count == 0 ? null : slices);
+
+        // Both projections: the row, where it is not further than the point, and the tree.
+        async Task<string> ProjectedAsync(WantedBits wanted, long since, NativeBitmap right, NativeBitmap? other)
+        {
+            var byRow = !row.IsThere ? null
+                : row.DamagedAt is not null ? BitComparison.Damaged
+                : await comparison.CompareAsync(wanted, since, right, other, cancellation);
+            using var found = await BitsReader.OneAsync(look, place, at.At, wanted, cancellation);
+            var byTree = await comparison.CompareAsync(wanted, since, right, found.Map, cancellation);
+            return byRow is null || byRow == right.Sha256() ? byTree : byRow;
+        }
+    }
+
+    /// <summary>The answer when an event is not what was written: nothing behind it can be replayed.</summary>
+    private static VerifyAnswer Stuck(
+        VolumeState state, ResolvedPoint at, LiveBits? live, BitmapReplay before, ProjectedBits row, long stuck) => new(
+        state.Name, at.Answer, Equal: false, stuck,
+        [
+            .. before.State.Bitmaps.Select(b => new VerifiedBitmap(
+                b.Name, live is null ? null : live.Digest(b.Name) ?? BitComparison.Missing,
+                row.IsThere && row.DamagedAt is null ? row.Bits(b.Name)?.Sha256() ?? BitComparison.Missing : BitComparison.Damaged,
+                BitComparison.Damaged)),
+        ]);
 
     private async Task<CheckedVolume> CheckAsync(VolumeState state, CancellationToken cancellation)
     {

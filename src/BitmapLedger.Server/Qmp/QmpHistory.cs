@@ -11,7 +11,7 @@ namespace BitmapLedger.Server.Qmp;
 
 /// <summary>Questions that QEMU cannot answer: history, slices, checkpoints. In the words of HTTP.</summary>
 internal sealed class QmpHistory(
-    QmpActions actions, Queries queries, SliceReader slices, CheckpointReader checkpoints, VolumeStreams streams)
+    QmpActions actions, Histories histories, SliceReader slices, CheckpointReader checkpoints, VolumeStreams streams)
 {
     /// <summary>Members of events that name a bitmap.</summary>
     private static readonly string[] _naming = ["name", "bitmap", "target"];
@@ -20,7 +20,7 @@ internal sealed class QmpHistory(
     public async Task<JsonNode?> EventsAsync(Arguments arguments, CancellationToken cancellation)
     {
         var node = await RequireAsync(arguments.Text("node"), cancellation);
-        var page = await queries.HistoryAsync(
+        var page = await histories.AskAsync(
             node, new(arguments.OptionalText("from"), arguments.OptionalText("to"), [], Offset: null, Length: null), cancellation);
         var name = arguments.OptionalText("name");
         return JsonSerializer.SerializeToNode(

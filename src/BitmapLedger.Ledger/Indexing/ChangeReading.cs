@@ -1,0 +1,88 @@
+using BitmapLedger.Domain.Queries;
+
+namespace BitmapLedger.Ledger.Indexing;
+
+/// <summary>
+/// Marks in a map what stretches of a history touched, from the fewest nodes of the union tree and single events. One thread.
+/// </summary>
+/// <param name="look">The history.</param>
+/// <param name="fold">Has the map; it stays the caller's.</param>
+/// <param name="from">Where the fold begins.</param>
+/// <param name="to">Where it ends.</param>
+internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Position from, Position to)
+{
+    private readonly SortedDictionary<long, Gap> _gaps = [];
+    private long? _sealed;
+    private bool _inexact;
+
+    /// <summary>False when more may be in the map than was written.</summary>
+    public bool IsExact => fold.IsExact && !_inexact;
+
+    /// <summary>Where writes may have gone unrecorded, by the number of the event that says so, oldest first.</summary>
+    public IReadOnlyDictionary<long, Gap> Gaps => _gaps;
+
+    /// <summary>Takes the events after one number up to and including another, all of them whole, and some that may be cut in
+    /// the middle.</summary>
+    /// <param name="afterEvent">The last event that is out.</param>
+    /// <param name="throughEvent">The last event that is in; one before <paramref name="afterEvent"/> when none is.</param>
+    /// <param name="cut">The others.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task TakeAsync(long afterEvent, long throughEvent, IEnumerable<long> cut, CancellationToken cancellation)
+    {
+        _sealed ??= await look.SealedEventAsync(cancellation);
+        var events = await TakeNodesAsync(UnionTree.Cover(afterEvent, throughEvent, _sealed.Value), cancellation);
+        foreach (var number in cut)
+            events.Add(number);
+        foreach (var (first, last) in events.Merged())
+            await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: false, cancellation))
+                Take(row);
+    }
+
+    /// <summary>Takes the nodes that are there, and the children of those that are not.</summary>
+    /// <returns>What is left: single events.</returns>
+    private async Task<EventStretches> TakeNodesAsync(IEnumerable<TreeNode> cover, CancellationToken cancellation)
+    {
+        var events = new EventStretches();
+        var wanted = events.AddLeavesOf(cover);
+        while (wanted.Count > 0)
+        {
+            List<TreeNode> lost = [];
+            await foreach (var node in look.NodesAsync(wanted, fold.Changed.Granularity, cancellation))
+            {
+                if (!Fits(node))
+                    continue;
+                NodeSum.Union(node, fold.Changed);
+                _inexact |= node.Inexact;
+                wanted.Remove(node.Place);
+                if (node.Lost)
+                    lost.Add(node.Place);
+            }
+
+            foreach (var place in lost)
+                await foreach (var loss in look.LossesAsync(place.First - 1, place.Last, cancellation))
+                    Take(loss);
+            wanted = events.AddLeavesOf(wanted.SelectMany(n => n.Children));
+        }
+
+        return events;
+    }
+
+    /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what
+    /// may be true only of what is cut off: then the children say it.</summary>
+    private bool Fits(UnionNode node) =>
+        fold.Changed.VolumeBytes % node.Granularity.Bytes == 0 || NodeSum.SizeOf(node) <= fold.Changed.VolumeBytes;
+
+    private void Take(EventRow row)
+    {
+        if (row.IsWrites && row.Number > from.Event && row.Number < to.Event)
+        {
+            row.Mark(fold.Changed);
+            return;
+        }
+
+        var before = fold.Gaps.Count;
+        fold.Apply(row.Data(), row.Number);
+        if (fold.Gaps.Count > before)
+            _gaps[row.Number] = fold.Gaps[^1];
+    }
+}
