@@ -7,6 +7,35 @@ namespace BitmapLedger.Bitmaps.Tests;
 public sealed class PackedWritesTests
 {
     [Fact]
+    public void A_part_of_a_block_marks_the_writes_of_its_numbers_only_whatever_is_void_between()
+    {
+        Gen.Int[0, int.MaxValue].Sample(seed =>
+        {
+            var random = new Random(seed);
+            List<SingleWrite> writes = [];
+            List<LsnRange> voids = [];
+            for (var lsn = 100L; lsn < 160; lsn++)
+            {
+                // Voids that touch are one.
+                if (random.Next(4) == 0 && (voids.Count == 0 || voids[^1].Last < lsn - 1))
+                    voids.Add(new(lsn, lsn += random.Next(3)));
+                else
+                    writes.Add(new(lsn, lsn, WriteKind.Write, random.NextInt64(2000) * 512, 512, 1));
+            }
+
+            var block = PackedWrites.Encode([.. writes], [], voids);
+            var (after, through) = (random.NextInt64(95, 165), random.NextInt64(95, 170));
+            using var part = new NativeBitmap(1 << 20, Granularity.Finest);
+            using var expected = new NativeBitmap(1 << 20, Granularity.Finest);
+            foreach (var write in writes.Where(w => w.Lsn > after && w.Lsn <= through))
+                expected.MarkDirty(write.Offset, write.Length);
+
+            Assert.Equal(CodecFault.None, PackedScan.TryMark(block, after, through, part));
+            Assert.Equal(expected.Extents(), part.Extents());
+        }, iter: 300);
+    }
+
+    [Fact]
     public void The_beginning_of_a_block_says_its_first_lsn_and_no_other_beginning_does()
     {
         var block = PackedWrites.Encode([new(5, 1, WriteKind.Write, 0, 512, 1)], [], [new(3, 4)]);

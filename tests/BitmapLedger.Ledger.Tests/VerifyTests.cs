@@ -105,7 +105,11 @@ public sealed class VerifyTests(PostgresFixture postgres)
     {
         await using var ledger = await HistoryAsync();
         await SqlAsync(
-            ledger, $"update bitmapledger.mt_events set bdata = (select bdata from bitmapledger.mt_events where version = {Cleared - 1}) where version = {Second}");
+            ledger,
+            $"""
+            update bitmapledger.mt_events set bdata = (select bdata from bitmapledger.mt_events where version = {Cleared - 1})
+            where version = {Second}
+            """);
 
         var verified = await VerifyAsync(ledger);
 

@@ -12,7 +12,14 @@ public static class PackedScan
     /// marked in part when a fault is found.</summary>
     /// <param name="source">The bytes of the block.</param>
     /// <param name="map">The map.</param>
-    public static CodecFault TryMark(ReadOnlySpan<byte> source, NativeBitmap map)
+    public static CodecFault TryMark(ReadOnlySpan<byte> source, NativeBitmap map) => TryMark(source, 0, long.MaxValue, map);
+
+    /// <summary>The same for the writes after one LSN, up to and including another.</summary>
+    /// <param name="source">The bytes of the block.</param>
+    /// <param name="afterLsn">The last LSN that is out.</param>
+    /// <param name="throughLsn">The last LSN that is in.</param>
+    /// <param name="map">The map.</param>
+    public static CodecFault TryMark(ReadOnlySpan<byte> source, long afterLsn, long throughLsn, NativeBitmap map)
     {
         ArgumentNullException.ThrowIfNull(map);
         var fault = PackedDecoder.TryOpen(source, out var header);
@@ -22,10 +29,17 @@ public static class PackedScan
         var body = source[..^PackedHeader.ChecksumBytes];
         var (columns, shift, blockShift) = (header.Columns, header.UnitShift, map.Granularity.Shift);
         long end = 0, unitsMax = long.MaxValue >> shift;
+        var lsn = header.FirstLsn - 1;
+        var nextVoid = 0;
         for (var i = 0; i < header.Count; i++)
         {
             if (!columns.TryNextStretch(body, unitsMax, out var start, ref end))
                 return CodecFault.BadValue;
+            lsn++;
+            while (nextVoid < header.Voids.Count && header.Voids[nextVoid].First == lsn)
+                lsn = header.Voids[nextVoid++].Last + 1;
+            if (lsn <= afterLsn || lsn > throughLsn)
+                continue;
             var firstBlock = start << shift >> blockShift;
             if (firstBlock < map.BlockCount)
                 map.MarkAlone(firstBlock, Math.Min(map.BlockCount - 1, ((end << shift) - 1) >> blockShift));

@@ -34,8 +34,32 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
         foreach (var number in cut)
             events.Add(number);
         foreach (var (first, last) in events.Merged())
+            await TakeEventsAsync(first, last, cancellation);
+    }
+
+    /// <summary>Takes events. What was read is marked while the next is read; nobody else may mark the map meanwhile, nor may it
+    /// go.</summary>
+    private async Task TakeEventsAsync(long first, long last, CancellationToken cancellation)
+    {
+        var marking = Task.CompletedTask;
+        try
+        {
             await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: false, cancellation))
-                Take(row);
+            {
+                await marking;
+                if (row.IsWrites)
+                    marking = Task.Run(
+                        () => row.Mark(from.Lsn, row.Number < to.Event ? long.MaxValue : to.Lsn, fold.Changed), CancellationToken.None);
+                else
+                    Take(row);
+            }
+
+            await marking;
+        }
+        finally
+        {
+            await Task.WhenAny(marking);
+        }
     }
 
     /// <summary>Takes the nodes that are there, and the children of those that are not.</summary>
@@ -46,25 +70,43 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
         var wanted = events.AddLeavesOf(cover);
         while (wanted.Count > 0)
         {
-            List<TreeNode> lost = [];
-            await foreach (var node in look.NodesAsync(wanted, fold.Changed.Granularity, cancellation))
-            {
-                if (!Fits(node))
-                    continue;
-                NodeSum.Union(node, fold.Changed);
-                _inexact |= node.Inexact;
-                wanted.Remove(node.Place);
-                if (node.Lost)
-                    lost.Add(node.Place);
-            }
-
-            foreach (var place in lost)
+            foreach (var place in await UnionAsync(wanted, cancellation))
                 await foreach (var loss in look.LossesAsync(place.First - 1, place.Last, cancellation))
                     Take(loss);
             wanted = events.AddLeavesOf(wanted.SelectMany(n => n.Children));
         }
 
         return events;
+    }
+
+    /// <summary>Takes what is there of some nodes, and takes them out of those that are wanted; marked as events are.</summary>
+    /// <returns>Those in which writes may have gone unrecorded.</returns>
+    private async Task<List<TreeNode>> UnionAsync(HashSet<TreeNode> wanted, CancellationToken cancellation)
+    {
+        List<TreeNode> lost = [];
+        var marking = Task.CompletedTask;
+        try
+        {
+            await foreach (var node in look.NodesAsync([.. wanted], fold.Changed.Granularity, cancellation))
+            {
+                // The node before this one is in the buffer of the next.
+                await marking;
+                if (!Fits(node))
+                    continue;
+                marking = Task.Run(() => NodeSum.Union(node, fold.Changed), CancellationToken.None);
+                _inexact |= node.Inexact;
+                wanted.Remove(node.Place);
+                if (node.Lost)
+                    lost.Add(node.Place);
+            }
+
+            await marking;
+            return lost;
+        }
+        finally
+        {
+            await Task.WhenAny(marking);
+        }
     }
 
     /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what
@@ -74,12 +116,6 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
 
     private void Take(EventRow row)
     {
-        if (row.IsWrites && row.Number > from.Event && row.Number < to.Event)
-        {
-            row.Mark(fold.Changed);
-            return;
-        }
-
         var before = fold.Gaps.Count;
         fold.Apply(row.Data(), row.Number);
         if (fold.Gaps.Count > before)

@@ -34,9 +34,10 @@ public readonly struct EventRow(
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
     public IVolumeEvent Detached() => Decode(bytes.ToArray());
 
-    /// <summary>Marks every write of a block of writes, clipped to the map.</summary>
+    /// <summary>Marks the writes of a block of writes after one LSN, up to and including another, clipped to the map.</summary>
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
-    public void Mark(NativeBitmap map) => Require(PackedScan.TryMark(bytes.Span, map));
+    public void Mark(long afterLsn, long throughLsn, NativeBitmap map) =>
+        Require(PackedScan.TryMark(bytes.Span, afterLsn, throughLsn, map));
 
     /// <summary>Whether any write of a block of writes touches a stretch of the volume.</summary>
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>

@@ -23,6 +23,7 @@ public sealed class HistorySnapshot(
     : IAsyncDisposable
 {
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
+    private byte[] _otherBuffer = ArrayPool<byte>.Shared.Rent(128 << 10);
 
     /// <summary>The volume.</summary>
     public Guid VolumeId => volumeId;
@@ -64,7 +65,7 @@ public sealed class HistorySnapshot(
     }
 
     /// <summary>Nodes that are there and are not coarser than wanted, in no order. The bits of each are valid until the
-    /// next.</summary>
+    /// next but one.</summary>
     /// <param name="wanted">Which.</param>
     /// <param name="coarsest">Coarsest granularity of use.</param>
     /// <param name="cancellation">Ends the attempt.</param>
@@ -153,7 +154,7 @@ public sealed class HistorySnapshot(
         return heads;
     }
 
-    /// <summary>Events after one number up to and including another, each valid until the next.</summary>
+    /// <summary>Events after one number up to and including another, each valid until the next but one.</summary>
     public IAsyncEnumerable<EventRow> EventsAsync(
         long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
         ReadAsync("", afterEvent, throughEvent, newestFirst, cancellation);
@@ -200,7 +201,8 @@ public sealed class HistorySnapshot(
     public async ValueTask DisposeAsync()
     {
         ArrayPool<byte>.Shared.Return(_buffer);
-        _buffer = [];
+        ArrayPool<byte>.Shared.Return(_otherBuffer);
+        (_buffer, _otherBuffer) = ([], []);
         await transaction.DisposeAsync();
         await connection.DisposeAsync();
     }
@@ -248,6 +250,7 @@ public sealed class HistorySnapshot(
         NpgsqlDataReader row, int column, int length, CancellationToken cancellation)
     {
         reads.Add(length);
+        (_buffer, _otherBuffer) = (_otherBuffer, _buffer);
         if (_buffer.Length < length)
         {
             ArrayPool<byte>.Shared.Return(_buffer);
