@@ -70,6 +70,34 @@ public sealed unsafe partial class NativeBitmap
         return rest;
     }
 
+    /// <summary>Marks what stretches touch, clipped to the map. Nobody else may mark this map meanwhile.</summary>
+    /// <param name="starts">First unit of each.</param>
+    /// <param name="lengths">Units of each, at least one; the end in bytes fits a long.</param>
+    /// <param name="unitShift">Bytes of a unit, as a power of two.</param>
+    internal void MarkAlone(ReadOnlySpan<long> starts, ReadOnlySpan<ulong> lengths, int unitShift)
+    {
+        var words = _levels[0].Words;
+        var (shift, lastBlock) = (Granularity.Shift, BlockCount - 1);
+        for (var i = 0; i < starts.Length && i < lengths.Length; i++)
+        {
+            var first = starts[i] << unitShift >> shift;
+            var last = Math.Min(lastBlock, ((starts[i] + (long)lengths[i] << unitShift) - 1) >> shift);
+            var index = first >> WordShift;
+            if (first > last)
+                continue;
+            if (index != last >> WordShift)
+            {
+                MarkAlone(first, last);
+                continue;
+            }
+
+            var before = words[index];
+            words[index] = before | (ulong.MaxValue << (int)(first & 63) & ulong.MaxValue >> (int)(63 - (last & 63)));
+            if (before == 0 && _levelCount > 1)
+                Summarise(index >> WordShift, 1UL << (int)(index & 63));
+        }
+    }
+
     private void UnionSameShape(NativeBitmap other)
     {
         ObjectDisposedException.ThrowIf(_memory.IsDisposed || other._memory.IsDisposed, this);

@@ -189,12 +189,14 @@ public sealed class PackedWritesTests
     [Fact]
     public void A_look_over_a_block_marks_and_finds_what_its_writes_touch_and_faults_where_reading_does()
     {
-        Gen.Select(Gen.Int[1, 300], Gen.Int[0, 16], Gen.Int[0, int.MaxValue]).Sample((count, unit, seed) =>
+        Gen.Select(Gen.Int[1, 600], Gen.Int[0, 16], Gen.Int[0, int.MaxValue]).Sample((count, unit, seed) =>
         {
             var random = new Random(seed);
+            // Of one length every other time: those are stored as runs.
+            var least = seed % 2 == 0 ? 49 : 1;
             var writes = new SingleWrite[count];
             for (var i = 0; i < count; i++)
-                writes[i] = new(i + 1, 5 + i, WriteKind.Write, random.NextInt64(1 << 20) << unit, random.NextInt64(1, 50) << unit, 1);
+                writes[i] = new(i + 1, 5 + i, WriteKind.Write, random.NextInt64(1 << 20) << unit, random.NextInt64(least, 50) << unit, 1);
             var bytes = PackedWrites.Encode(writes, [new(1, "a")], []);
             // Half of the writes lie behind the end of the map.
             using var map = new NativeBitmap(1L << (19 + unit), Granularity.FromShift(9 + random.Next(8)));
@@ -202,8 +204,11 @@ public sealed class PackedWritesTests
             foreach (var write in writes.Where(w => w.Offset < map.VolumeBytes))
                 expected.MarkDirty(write.Offset, Math.Min(write.Length, map.VolumeBytes - write.Offset));
 
-            Assert.Equal(CodecFault.None, PackedScan.TryMark(bytes, map));
+            Assert.Equal(CodecFault.None, PackedScan.TryMark(bytes, map, out var lastLsn));
 
+            Assert.Equal(writes[^1].Lsn, lastLsn);
+            Assert.Equal(CodecFault.None, PackedScan.TryMark(bytes, map: null, out lastLsn));
+            Assert.Equal(writes[^1].Lsn, lastLsn);
             Assert.Equal(expected.Extents(), map.Extents());
             for (var i = 0; i < 10; i++)
             {

@@ -8,11 +8,18 @@ namespace BitmapLedger.Bitmaps.Writes;
 /// </summary>
 public static class PackedScan
 {
+    /// <summary>Stretches that are read before any of them is marked: decoding and marking each go faster alone.</summary>
+    private const int StretchesMax = 256;
+
     /// <summary>Marks every write of a block, clipped to the map. Nobody else may mark the map meanwhile; it may have been
     /// marked in part when a fault is found.</summary>
     /// <param name="source">The bytes of the block.</param>
     /// <param name="map">The map.</param>
-    public static CodecFault TryMark(ReadOnlySpan<byte> source, NativeBitmap map) => TryMark(source, 0, long.MaxValue, map);
+    public static CodecFault TryMark(ReadOnlySpan<byte> source, NativeBitmap map)
+    {
+        ArgumentNullException.ThrowIfNull(map);
+        return TryMark(source, map, out _);
+    }
 
     /// <summary>The same for the writes after one LSN, up to and including another.</summary>
     /// <param name="source">The bytes of the block.</param>
@@ -25,26 +32,25 @@ public static class PackedScan
         var fault = PackedDecoder.TryOpen(source, out var header);
         if (header is null)
             return fault;
-        ObjectDisposedException.ThrowIf(map.IsDisposed, map);
         var body = source[..^PackedHeader.ChecksumBytes];
-        var (columns, shift, blockShift) = (header.Columns, header.UnitShift, map.Granularity.Shift);
-        long end = 0, unitsMax = long.MaxValue >> shift;
-        var lsn = header.FirstLsn - 1;
-        var nextVoid = 0;
-        for (var i = 0; i < header.Count; i++)
-        {
-            if (!columns.TryNextStretch(body, unitsMax, out var start, ref end))
-                return CodecFault.BadValue;
-            lsn++;
-            while (nextVoid < header.Voids.Count && header.Voids[nextVoid].First == lsn)
-                lsn = header.Voids[nextVoid++].Last + 1;
-            if (lsn <= afterLsn || lsn > throughLsn)
-                continue;
-            var firstBlock = start << shift >> blockShift;
-            if (firstBlock < map.BlockCount)
-                map.MarkAlone(firstBlock, Math.Min(map.BlockCount - 1, ((end << shift) - 1) >> blockShift));
-        }
+        var isWhole = afterLsn < header.FirstLsn && throughLsn >= header.LastLsn;
+        return isWhole ? TryMark(body, header, map) ? CodecFault.None : CodecFault.BadValue
+            : TryMarkPart(body, header, afterLsn, throughLsn, map) ? CodecFault.None : CodecFault.BadValue;
+    }
 
+    /// <summary>The same for all, and says up to which LSN the block goes.</summary>
+    /// <param name="source">The bytes of the block.</param>
+    /// <param name="map">The map; null to mark nothing.</param>
+    /// <param name="lastLsn">LSN of its last write or void; 0 with a fault.</param>
+    public static CodecFault TryMark(ReadOnlySpan<byte> source, NativeBitmap? map, out long lastLsn)
+    {
+        lastLsn = 0;
+        var fault = PackedDecoder.TryOpen(source, out var header);
+        if (header is null)
+            return fault;
+        if (map is not null && !TryMark(source[..^PackedHeader.ChecksumBytes], header, map))
+            return CodecFault.BadValue;
+        lastLsn = header.LastLsn;
         return CodecFault.None;
     }
 
@@ -70,5 +76,47 @@ public static class PackedScan
         }
 
         return CodecFault.None;
+    }
+
+    private static bool TryMark(ReadOnlySpan<byte> body, PackedHeader header, NativeBitmap map)
+    {
+        ObjectDisposedException.ThrowIf(map.IsDisposed, map);
+        var (columns, shift) = (header.Columns, header.UnitShift);
+        Span<long> starts = stackalloc long[StretchesMax];
+        Span<ulong> lengths = stackalloc ulong[StretchesMax];
+        long end = 0, unitsMax = long.MaxValue >> shift;
+        for (var left = header.Count; left > 0; left -= StretchesMax)
+        {
+            var count = Math.Min(left, StretchesMax);
+            if (!columns.TryNextStretches(body, unitsMax, starts[..count], lengths[..count], ref end))
+                return false;
+            map.MarkAlone(starts[..count], lengths[..count], shift);
+        }
+
+        return true;
+    }
+
+    private static bool TryMarkPart(ReadOnlySpan<byte> body, PackedHeader header, long afterLsn, long throughLsn, NativeBitmap map)
+    {
+        ObjectDisposedException.ThrowIf(map.IsDisposed, map);
+        var (columns, shift, blockShift) = (header.Columns, header.UnitShift, map.Granularity.Shift);
+        long end = 0, unitsMax = long.MaxValue >> shift;
+        var lsn = header.FirstLsn - 1;
+        var nextVoid = 0;
+        for (var i = 0; i < header.Count; i++)
+        {
+            if (!columns.TryNextStretch(body, unitsMax, out var start, ref end))
+                return false;
+            lsn++;
+            while (nextVoid < header.Voids.Count && header.Voids[nextVoid].First == lsn)
+                lsn = header.Voids[nextVoid++].Last + 1;
+            if (lsn <= afterLsn || lsn > throughLsn)
+                continue;
+            var firstBlock = start << shift >> blockShift;
+            if (firstBlock < map.BlockCount)
+                map.MarkAlone(firstBlock, Math.Min(map.BlockCount - 1, ((end << shift) - 1) >> blockShift));
+        }
+
+        return true;
     }
 }

@@ -92,6 +92,24 @@ internal static class WriteColumn
             return true;
         }
 
+        /// <summary>Reads as many values as there is room for.</summary>
+        public bool TryNext(ReadOnlySpan<byte> source, Span<ulong> values)
+        {
+            for (var i = 0; i < values.Length;)
+            {
+                if (!TryNext(source, out values[i++]))
+                    return false;
+                if (!runs)
+                    continue;
+                var repeated = (int)Math.Min(_left, (ulong)(values.Length - i));
+                values.Slice(i, repeated).Fill(_value);
+                _left -= (ulong)repeated;
+                i += repeated;
+            }
+
+            return true;
+        }
+
         /// <summary>Reads values and adds them up, if each is within bounds: a run at a time.</summary>
         /// <param name="source">The block.</param>
         /// <param name="count">How many values.</param>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using BitmapLedger.Bitmaps.Codecs;
 
 namespace BitmapLedger.Bitmaps.Writes;
@@ -63,6 +64,28 @@ internal struct WriteColumns
             return false;
         end = start + (long)length;
         return true;
+    }
+
+    /// <summary>Reads where the next writes lie, a column at a time.</summary>
+    /// <param name="source">The block.</param>
+    /// <param name="unitsMax">Largest end, in units.</param>
+    /// <param name="starts">Takes the first unit of each.</param>
+    /// <param name="lengths">Takes how many units it is; as many as <paramref name="starts"/>.</param>
+    /// <param name="end">The unit behind the last; that of the write before when it is called.</param>
+    public bool TryNextStretches(ReadOnlySpan<byte> source, long unitsMax, Span<long> starts, Span<ulong> lengths, ref long end)
+    {
+        if (!_offsets.TryNext(source, MemoryMarshal.Cast<long, ulong>(starts)) || !_lengths.TryNext(source, lengths))
+            return false;
+        var bad = false;
+        for (var i = 0; i < starts.Length && i < lengths.Length; i++)
+        {
+            var start = unchecked(end + Varint.UnZigZag((ulong)starts[i]));
+            bad |= start < 0 | start > unitsMax | lengths[i] == 0 | lengths[i] > (ulong)(unitsMax - start);
+            starts[i] = start;
+            end = unchecked(start + (long)lengths[i]);
+        }
+
+        return !bad;
     }
 
     /// <summary>Where each column ended; a column that did not end where the next begins was not what was
