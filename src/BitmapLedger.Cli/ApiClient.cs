@@ -150,15 +150,19 @@ internal sealed class ApiClient : IDisposable
     }
 
     private CliException Away(Exception failure) => new(
-        ErrorCode.Busy, $"the server at '{_socket}' is not reachable: {failure.GetBaseException().Message}",
+        ErrorCode.Busy, $"the server at '{_socket}' is not reachable: {Reason(failure.GetBaseException())}",
         "start it with: bml serve, or name another --data-dir");
+
+    /// <summary>.NET calls a missing socket an address that cannot be assigned.</summary>
+    private static string Reason(Exception failure) =>
+        failure is SocketException { SocketErrorCode: SocketError.AddressNotAvailable } ? "there is no such socket" : failure.Message;
 
     private static CliException Failure(string text, int status)
     {
         try
         {
             if (JsonSerializer.Deserialize(text, ApiJson.Default.Problem) is { Code: not null } problem)
-                return new(problem.Code, problem.Detail, problem.Hint);
+                return new(problem.Code, problem.Detail, problem.Hint, problem.KeptFrom);
         }
         catch (JsonException)
         {

@@ -52,23 +52,22 @@ internal sealed class CommandLine
     {
         // Known before anything is parsed, so that a fault of parsing is told in the form that was asked for.
         var asJson = arguments.TakeWhile(a => a != "--").Intersect(_options, StringComparer.Ordinal).Any();
-        var (code, message, hint) = await TryAsync(arguments);
-        if (message is null)
+        var (code, failure) = await TryAsync(arguments);
+        if (failure is null)
             return code;
         var error = Console.Error;
         if (asJson)
         {
-            await error.WriteLineAsync(JsonSerializer.Serialize(
-                new ErrorLine(new(hint.Code, message, hint.Text)), ApiJson.Wire.ErrorLine));
+            await error.WriteLineAsync(JsonSerializer.Serialize(new ErrorLine(failure), ApiJson.Wire.ErrorLine));
             return code;
         }
 
         var style = new Style(!Console.IsErrorRedirected && !arguments.Contains("--no-color"));
-        await error.WriteLineAsync($"{style.Fault("bml:")} {message}{(hint.Text is null ? "" : $"\n     {hint.Text}")}");
+        await error.WriteLineAsync($"{style.Fault("bml:")} {failure.Message}{(failure.Hint is null ? "" : $"\n     {failure.Hint}")}");
         return code;
     }
 
-    private async Task<(int ExitCode, string? Message, (string Code, string? Text) Hint)> TryAsync(IReadOnlyList<string> arguments)
+    private async Task<(int ExitCode, ErrorBody? Failure)> TryAsync(IReadOnlyList<string> arguments)
     {
         try
         {
@@ -76,11 +75,11 @@ internal sealed class CommandLine
             var parsed = Parse(arguments);
             if (parsed.Errors.Count > 0)
                 return Fault(ErrorCode.BadArgument, string.Join("; ", parsed.Errors.Select(e => e.Message)), Suggestion.For(parsed));
-            return (await InvokeAsync(parsed), null, default);
+            return (await InvokeAsync(parsed), null);
         }
         catch (CliException failure)
         {
-            return Fault(failure.Code, failure.Message, failure.Hint);
+            return Fault(failure.Code, failure.Message, failure.Hint, failure.KeptFrom);
         }
         catch (HostingException failure)
         {
@@ -88,7 +87,7 @@ internal sealed class CommandLine
         }
         catch (OperationCanceledException)
         {
-            return (ExitCode.Interrupted, null, default);
+            return (ExitCode.Interrupted, null);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -117,8 +116,8 @@ internal sealed class CommandLine
         }
     }
 
-    private static (int ExitCode, string? Message, (string Code, string? Text) Hint) Fault(string code, string message, string? hint) =>
-        (ExitCode.Of(code), message, (code, hint));
+    private static (int ExitCode, ErrorBody? Failure) Fault(string code, string message, string? hint, string? keptFrom = null) =>
+        (ExitCode.Of(code), new(code, message, hint, keptFrom));
 
     private static void RefuseWords(IReadOnlyList<string> arguments)
     {

@@ -111,21 +111,11 @@ internal static class QueryVerbs
         return verb;
     }
 
-    /// <summary>Two options, or both points in one word. A bitmap's name may hold dots too, so every pair of them is tried.</summary>
+    /// <summary>Two options, or both points in one word.</summary>
     internal static (string From, string? To) Range(string from, string? to)
     {
-        var first = from.IndexOf("..", StringComparison.Ordinal);
-        if (to is not null || first <= 0)
-            return (Arguments.PointText(from)!, Arguments.PointText(to));
-        for (var dots = first; dots > 0; dots = from.IndexOf("..", dots + 1, StringComparison.Ordinal))
-        {
-            if (Point.TryParse(from[..dots], out _) is not null && Point.TryParse(from[(dots + 2)..], out _) is not null)
-                return (from[..dots], from[(dots + 2)..]);
-        }
-
-        return Point.TryParse(from, out _) is not null
-            ? (from, to)
-            : (Arguments.PointText(from[..first])!, Arguments.PointText(from[(first + 2)..]));
+        var (first, last) = PointRange.Split(from, to);
+        return (Arguments.PointText(first)!, Arguments.PointText(last));
     }
 
     private static void RefuseMap(bool asMap, string? format)

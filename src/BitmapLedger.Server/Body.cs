@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using BitmapLedger.Contracts;
+using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 
 namespace BitmapLedger.Server;
@@ -47,7 +48,7 @@ internal static class Body
         }
         catch (JsonException wrong)
         {
-            throw Bad($"'{wrong.Path?.TrimStart('$', '.')}' cannot be {Name(At(root, wrong.Path))}", $"it is {Type(type, wrong.Path)}");
+            throw Refuse(root, type, wrong.Path);
         }
     }
 
@@ -86,17 +87,20 @@ internal static class Body
         }
     }
 
-    private static JsonValueKind At(JsonElement root, string? path) =>
-        root.TryGetProperty(Member(path), out var value) ? value.ValueKind : JsonValueKind.Undefined;
-
-    private static string Type<T>(JsonTypeInfo<T> type, string? path)
+    private static LedgerException Refuse<T>(JsonElement root, JsonTypeInfo<T> type, string? path)
     {
-        var property = type.Properties.FirstOrDefault(p => p.Name == Member(path))?.PropertyType;
-        return property == typeof(string) ? "text"
+        var member = type.Properties.FirstOrDefault(p => p.Name == Member(path));
+        root.TryGetProperty(Member(path), out var value);
+        if (member?.CustomConverter is ByteSizeConverter && value.ValueKind == JsonValueKind.String)
+            return Bad($"'{value.GetString()}' is no {member.Name}", "write bytes, or a number with K, M, G, T or P");
+        return Bad($"'{path?.TrimStart('$', '.')}' cannot be {Name(value.ValueKind)}", $"it is {Type(member?.PropertyType)}");
+    }
+
+    private static string Type(Type? property) =>
+        property == typeof(string) ? "text"
             : property == typeof(bool) || property == typeof(bool?) ? "true or false"
             : property == typeof(long?) ? "a whole number"
             : "a list of texts";
-    }
 
     /// <summary>The outermost member of a path such as <c>$.volumes[1]</c>.</summary>
     private static string Member(string? path) => (path ?? "").TrimStart('$', '.').Split('[', '.')[0];

@@ -28,6 +28,11 @@ catch (BitmapLedgerException refusal)
     await Console.Error.WriteLineAsync($"bml-server: {refusal.Message}{(hint is null ? "" : $"; {hint}")}");
     return ExitCode.Of(refusal.Code);
 }
+catch (Exception away) when (PostgresWatch.IsOutage(away))
+{
+    await Console.Error.WriteLineAsync($"bml-server: {PostgresWatch.Busy(away.GetBaseException().Message).Message}");
+    return ExitCode.Busy;
+}
 catch (Exception refusal) when (
     refusal.GetBaseException() is NpgsqlException or System.Net.Sockets.SocketException or IOException)
 {

@@ -1,5 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Verifying;
@@ -19,15 +20,15 @@ internal static class QueryEndpoints
             .Listed("bitmaps").WithSummary("Bitmaps as they were at a point");
         app.MapGet("/v1/volumes/{v}/history", History).Produces<HistoryAnswer>().WithSummary("The events of a volume, newest last");
         app.MapGet("/v1/volumes/{v}/blame", (
-            string v, long? offset, long? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
+            string v, string? offset, string? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
             blame.AskAsync(
-                v, offset ?? throw new LedgerException(
+                v, Size("offset", offset) ?? throw new LedgerException(
                     ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
-                length, from, to, limit, c))
+                Size("length", length), From(from, to), To(from, to), limit, c))
             .Listed("writes").WithSummary("The single writes that touched some bytes, newest first");
         app.MapGet("/v1/volumes/{v}/heat", (
             string v, string? from, string? to, string? by, int? columns, int? rows, Heat heat, CancellationToken c) =>
-            heat.AskAsync(v, from, to, by, columns, rows, c))
+            heat.AskAsync(v, From(from, to), To(from, to), by, columns, rows, c))
             .WithSummary("How often each part of a volume was written, and when");
         app.MapPost("/v1/verify", async (HttpContext http, Verifier verifier, CancellationToken c) =>
         {
@@ -40,18 +41,21 @@ internal static class QueryEndpoints
     }
 
     private static async Task<ChangedAnswer> Changed(
-        string v, string? from, string? to, long? granularity, long? offset, long? length, string? format, Queries queries,
+        string v, string? from, string? to, string? granularity, string? offset, string? length, string? format, Queries queries,
         CancellationToken c)
     {
         if (from is null)
             throw new LedgerException(ErrorCode.BadArgument, "'from' is missing", "write ?from=start, or another point");
+        var (first, last) = PointRange.Split(from, to);
+        var grain = Size("granularity", granularity);
         if (offset is null && length is null)
-            return await queries.ChangedAsync(v, from, to, granularity, format, c);
-        return new ChangedWindow(offset, length).Of(await queries.ChangedAsync(v, from, to, granularity, "extents", c), format);
+            return await queries.ChangedAsync(v, first, last, grain, format, c);
+        var window = new ChangedWindow(Size("offset", offset), Size("length", length));
+        return window.Of(await queries.ChangedAsync(v, first, last, grain, "extents", c), format);
     }
 
     private static async Task History(
-        string v, string? from, string? to, string[]? type, long? offset, long? length, int? limit, long? after, bool? follow,
+        string v, string? from, string? to, string[]? type, string? offset, string? length, int? limit, long? after, bool? follow,
         HttpContext http, Histories histories, IHostApplicationLifetime lifetime, CancellationToken aborted)
     {
         // Whoever follows must not hold up the end of the server.
@@ -59,7 +63,11 @@ internal static class QueryEndpoints
         var c = ending.Token;
         if (follow is true && limit is not null)
             throw new LedgerException(ErrorCode.BadArgument, "follow has no end, and limit names one", "leave one of them out");
-        var filter = new HistoryFilter(from, to, type ?? [], offset, length) { Limit = limit, After = after };
+        var filter = new HistoryFilter(From(from, to), To(from, to), type ?? [], Size("offset", offset), Size("length", length))
+        {
+            Limit = limit,
+            After = after,
+        };
         if (follow is not true && !AnswerLines.Wanted(http.Request))
         {
             var answer = await histories.AskAsync(v, filter, c);
@@ -91,5 +99,18 @@ internal static class QueryEndpoints
         var next = last!.Answer.Next;
         var cut = next is null ? "true" : $"false,\"next\":{next}";
         await lines.EndAsync($"\"complete\":{cut},\"events\":{lines.Count}{(exact ? "" : ",\"exact\":false")}", c);
+    }
+
+    private static string? From(string? from, string? to) => from is null ? null : PointRange.Split(from, to).From;
+
+    private static string? To(string? from, string? to) => from is null ? to : PointRange.Split(from, to).To;
+
+    /// <summary>A size of a query: bytes, or a number with a unit.</summary>
+    private static long? Size(string name, string? text)
+    {
+        if (text is null)
+            return null;
+        return ByteSize.TryParse(text, out _)
+            ?? throw new LedgerException(ErrorCode.BadArgument, $"'{text}' is no {name}", "write bytes, or a number with K, M, G, T or P");
     }
 }

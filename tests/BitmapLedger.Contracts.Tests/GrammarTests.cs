@@ -107,8 +107,9 @@ public sealed class GrammarTests
     public void An_lsn_is_a_number_at_a_command_and_first_and_last_over_writes()
     {
         Assert.Equal("5", JsonSerializer.Serialize(new LsnSpan(5, 5)));
-        Assert.Equal("""{"first":1,"last":9}""", JsonSerializer.Serialize(new LsnSpan(1, 9)));
-        Assert.Equal(new LsnSpan(1, 9), JsonSerializer.Deserialize<LsnSpan>("""{"last":9,"first":1}"""));
+        Assert.Equal("""{"first":5,"last":5}""", JsonSerializer.Serialize(new LsnSpan(5, 5, IsRange: true)));
+        Assert.Equal("""{"first":1,"last":9}""", JsonSerializer.Serialize(new LsnSpan(1, 9, IsRange: true)));
+        Assert.Equal(new LsnSpan(1, 9, IsRange: true), JsonSerializer.Deserialize<LsnSpan>("""{"last":9,"first":1}"""));
     }
 
     [Theory]

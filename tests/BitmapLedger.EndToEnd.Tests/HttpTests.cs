@@ -206,6 +206,43 @@ public sealed partial class HttpTests(ServedVolume served) : IClassFixture<Serve
     }
 
     [Fact]
+    public async Task Sizes_have_units_and_a_range_may_be_one_word_as_on_the_command_line()
+    {
+        (await _api.SendAsync("POST", "/v1/volumes", """{"name":"units","size":"1.5M"}""")).Expect();
+        (await _api.SendAsync("POST", "/v1/volumes/units/bitmaps", """{"name":"fine","granularity":"4K"}""")).Expect();
+        NbdShell.Write(_ledger.Export("units"), [(0, 512), (65_536, 512), (131_072, 512)]);
+        const string changed = "/v1/volumes/units/changed";
+
+        var volume = (await _api.GetAsync("/v1/volumes/units")).Expect().Json;
+        var window = (await _api.GetAsync($"{changed}?from=start&to=now&granularity=4K&offset=64K&length=4k")).Expect().Json;
+        var word = (await _api.GetAsync($"{changed}?from=lsn:1..lsn:2")).Expect().Json;
+        var history = (await _api.GetAsync("/v1/volumes/units/history?from=event:1..event:2")).Expect().Json;
+
+        Assert.Equal(1_572_864, volume.GetProperty("size").GetInt64());
+        Assert.Equal("""[{"offset":65536,"length":4096}]""", window.GetProperty("extents").GetRawText());
+        Assert.Equal("""[{"offset":65536,"length":65536}]""", word.GetProperty("extents").GetRawText());
+        Assert.Equal("BitmapAdded", history.GetProperty("events").EnumerateArray().Single().GetProperty("type").GetString());
+        var refused = (await _api.GetAsync($"{changed}?from=start&offset=4X")).Expect(400);
+        Assert.Contains("'4X' is no offset", refused.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task One_write_alone_is_a_range_of_LSNs_and_has_an_actor_that_is_null()
+    {
+        _ledger.Json("volume", "create", "single", "--size", "1M");
+        NbdShell.Write(_ledger.Export("single"), [(0, 512)]);
+        await _ledger.AnswersAsync("verify", "single");
+
+        var events = (await _api.GetAsync("/v1/volumes/single/history")).Expect().Json.GetProperty("events").EnumerateArray().ToList();
+
+        Assert.Equal("0", events[0].GetProperty("lsn").GetRawText());
+        Assert.Equal(JsonValueKind.String, events[0].GetProperty("actor").ValueKind);
+        Assert.Equal("""{"first":1,"last":1}""", events[1].GetProperty("lsn").GetRawText());
+        Assert.Equal(JsonValueKind.Null, events[1].GetProperty("actor").ValueKind);
+        Assert.Equal(JsonValueKind.Null, events[1].GetProperty("client").ValueKind);
+    }
+
+    [Fact]
     public async Task Heat_counts_writes_by_place_and_time()
     {
         _ledger.Json("volume", "create", "heat", "--size", "1M");

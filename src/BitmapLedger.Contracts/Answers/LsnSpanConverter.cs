@@ -10,7 +10,7 @@ public sealed class LsnSpanConverter : JsonConverter<LsnSpan>
     public override LsnSpan Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
         if (reader.TokenType == JsonTokenType.Number)
-            return new(reader.GetInt64(), reader.GetInt64());
+            return new(reader.GetInt64(), reader.GetInt64(), IsRange: false);
         long first = 0, last = 0;
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
@@ -19,13 +19,13 @@ public sealed class LsnSpanConverter : JsonConverter<LsnSpan>
             (first, last) = isFirst ? (reader.GetInt64(), last) : (first, reader.GetInt64());
         }
 
-        return new(first, last);
+        return new(first, last, IsRange: true);
     }
 
     /// <inheritdoc />
     public override void Write(Utf8JsonWriter writer, LsnSpan value, JsonSerializerOptions options)
     {
-        if (value.First == value.Last)
+        if (!value.IsRange)
         {
             writer.WriteNumberValue(value.Last);
             return;

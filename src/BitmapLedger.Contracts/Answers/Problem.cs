@@ -18,4 +18,5 @@ public sealed record ErrorLine(ErrorBody Error);
 /// <param name="Code">One of <see cref="ErrorCode"/>.</param>
 /// <param name="Message">Names the thing, the value and the way out.</param>
 /// <param name="Hint">What to do, if that is not plain.</param>
-public sealed record ErrorBody(string Code, string Message, string? Hint);
+/// <param name="KeptFrom">With <c>history-gone</c>: where the kept history begins.</param>
+public sealed record ErrorBody(string Code, string Message, string? Hint, string? KeptFrom = null);

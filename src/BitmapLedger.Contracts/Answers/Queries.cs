@@ -53,8 +53,9 @@ public sealed record ReplayAnswer(
 /// <summary>LSNs of an event: one number, or first and last.</summary>
 /// <param name="First">First LSN.</param>
 /// <param name="Last">Last LSN.</param>
+/// <param name="IsRange">Whether the event covers these writes, be it one; else it stands after <paramref name="Last"/>.</param>
 [JsonConverter(typeof(LsnSpanConverter))]
-public readonly record struct LsnSpan(long First, long Last);
+public readonly record struct LsnSpan(long First, long Last, bool IsRange = false);
 
 /// <summary>One event of a volume's stream.</summary>
 /// <param name="Event">Its number.</param>
@@ -63,15 +64,17 @@ public readonly record struct LsnSpan(long First, long Last);
 /// <param name="Lsn">The writes it holds, or the write it stands after.</param>
 /// <param name="Writes">How many writes it holds.</param>
 /// <param name="Bytes">How many bytes they wrote.</param>
-/// <param name="Actor">Who.</param>
-/// <param name="Client">With what program.</param>
+/// <param name="Actor">Who; null, and shown, for what nobody commanded: writes have their clients in <paramref name="Data"/>.</param>
+/// <param name="Client">With what program; null, and shown, likewise.</param>
 /// <param name="CommandId">By which command.</param>
 /// <param name="Transaction">In which transaction.</param>
 /// <param name="Data">The event itself.</param>
 /// <param name="Volume">Name of its volume, where events of several volumes may stand together.</param>
 /// <param name="Sequence">Its number among the events of all volumes, where those may stand together.</param>
 public sealed record HistoryEvent(
-    long Event, string Type, string Time, LsnSpan Lsn, long? Writes, long? Bytes, string? Actor, string? Client,
+    long Event, string Type, string Time, LsnSpan Lsn, long? Writes, long? Bytes,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.Never)] string? Actor,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.Never)] string? Client,
     string? CommandId, string? Transaction, JsonElement Data, string? Volume = null, long? Sequence = null);
 
 /// <summary>Events of a volume.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Contracts.Answers;
 
@@ -11,18 +12,19 @@ namespace BitmapLedger.Contracts.Answers;
 /// <param name="Durability"><c>process</c> or <c>power</c>; null for the default.</param>
 /// <param name="WhenFull"><c>stall</c> or <c>fail</c>; null for <c>stall</c>.</param>
 public sealed record CreateVolumeRequest(
-    string? Name, long? Size, string? File, string? Backend, bool ReadOnly, string? Durability, string? WhenFull);
+    string? Name, [property: JsonConverter(typeof(ByteSizeConverter))] long? Size, string? File, string? Backend, bool ReadOnly, string? Durability, string? WhenFull);
 
 /// <summary>Body of <c>PATCH /v1/volumes/{v}</c>: what of a volume is to change.</summary>
 /// <param name="Size">Size in bytes; a raw file is made longer or shorter, a device is looked at again.</param>
-public sealed record ChangeVolumeRequest(long? Size);
+public sealed record ChangeVolumeRequest([property: JsonConverter(typeof(ByteSizeConverter))] long? Size);
 
 /// <summary>Body of <c>POST …/bitmaps</c>.</summary>
 /// <param name="Name">Name of the bitmap.</param>
 /// <param name="Granularity">Bytes a bit; null for 64 KiB.</param>
 /// <param name="Disabled">Whether it starts without recording.</param>
 /// <param name="Transient">Whether it ends with the Agent.</param>
-public sealed record AddBitmapRequest(string? Name, long? Granularity, bool Disabled, bool Transient);
+public sealed record AddBitmapRequest(
+    string? Name, [property: JsonConverter(typeof(ByteSizeConverter))] long? Granularity, bool Disabled, bool Transient);
 
 /// <summary>Body of <c>PATCH …/bitmaps/{b}</c>.</summary>
 /// <param name="Recording">Whether writes are to mark it.</param>

@@ -14,6 +14,10 @@ namespace BitmapLedger.Ledger.CarryingOut;
 /// <param name="once">Knows what was commanded before.</param>
 public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly once)
 {
+    /// <summary>Told of the slices that a command dropped, whoever sent it, once: the volume's name, and which. Set before
+    /// anything is commanded; called by the thread of the command, inside the volume's lane.</summary>
+    public Action<string, IReadOnlyList<SliceId>> OnDropped { get; set; } = (_, _) => { };
+
     /// <summary>Carries a command to some volumes out.</summary>
     /// <param name="bus">Wolverine.</param>
     /// <param name="names">The volumes, by name.</param>
@@ -74,7 +78,11 @@ public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly
         {
             var outcome = await bus.InvokeAsync<CommandOutcome>(
                 new CarryOut(actions, volumeIds, origin, fingerprint), cancellation);
-            return outcome.Refusal is { } refusal ? throw new LedgerException(refusal) : outcome.Answers;
+            if (outcome.Refusal is { } refusal)
+                throw new LedgerException(refusal);
+            foreach (var answer in outcome.Answers.Where(a => a.DroppedSlices is not null))
+                OnDropped(answer.Volume, answer.DroppedSlices!);
+            return outcome.Answers;
         }
     }
 

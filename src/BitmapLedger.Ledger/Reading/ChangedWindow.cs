@@ -21,7 +21,7 @@ public sealed record ChangedWindow(long? Offset, long? Length)
         if (start < 0 || start >= size || Length is <= 0)
             throw new LedgerException(
                 ErrorCode.BadArgument,
-                $"offset {start}, length {Length ?? size - start} is not inside volume '{whole.Volume}' of {size} bytes");
+                $"offset {start}{(Length is { } bytes ? $", length {bytes}" : "")} is not inside volume '{whole.Volume}' of {size} bytes");
         var end = start + Math.Min(Length ?? size, size - start);
         List<ExtentAnswer> extents = [.. whole.Extents!.Where(e => e.Offset < end && e.Offset + e.Length > start).Select(e =>
         {

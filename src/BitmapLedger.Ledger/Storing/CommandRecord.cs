@@ -19,6 +19,9 @@ public sealed record CommandRecord
     /// <summary>What it did.</summary>
     public IReadOnlyList<CommandAnswer> Answers { get; init; } = [];
 
+    /// <summary>What it answered, as JSON, when it was a command to no volume; else null.</summary>
+    public string? Reply { get; init; }
+
     /// <summary>Why it did nothing.</summary>
     public Refusal? Refusal { get; init; }
 
@@ -29,8 +32,13 @@ public sealed record CommandRecord
     /// <summary>The same answer again.</summary>
     /// <param name="fingerprint">What is commanded now.</param>
     /// <exception cref="LedgerException">It was refused then, or it was another command.</exception>
-    public IReadOnlyList<CommandAnswer> Repeat(string fingerprint) => fingerprint != Fingerprint
+    public IReadOnlyList<CommandAnswer> Repeat(string fingerprint) => Known(fingerprint).Answers;
+
+    /// <summary>This record, if it is of that command and was not refused.</summary>
+    /// <param name="fingerprint">What is commanded now.</param>
+    /// <exception cref="LedgerException">It was refused then, or it was another command.</exception>
+    public CommandRecord Known(string fingerprint) => fingerprint != Fingerprint
         ? throw new LedgerException(
             ErrorCode.BadArgument, $"Command id '{Id}' was used for another command", "take a new id for a new command")
-        : Refusal is { } refusal ? throw new LedgerException(refusal) : Answers;
+        : Refusal is { } refusal ? throw new LedgerException(refusal) : this;
 }

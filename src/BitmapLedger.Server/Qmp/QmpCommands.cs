@@ -12,10 +12,18 @@ internal sealed class QmpCommands(
 {
     public IReadOnlyList<QmpCommand> All() =>
     [
-        new("query-block", [], (_, c) => ledger.AskAsync(nodes.DevicesAsync, c)),
         new("block_resize", QemuSchema.BlockResize, ResizeAsync),
-        new("query-named-block-nodes", QemuSchema.NamedBlockNodes, (_, c) => ledger.AskAsync(nodes.NodesAsync, c)),
         .. QmpActions.Schema.Where(a => a.Key != "abort").Select(a => new QmpCommand(a.Key, a.Value, ledger.OneAsync)),
+        new("transaction", QemuSchema.Transaction(QmpActions.Schema), ledger.TransactAsync),
+        new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
+        .. Others().Select(o => o with { Handler = (request, c) => ledger.OnceAsync(request, away => o.Handler(request, away), c) }),
+    ];
+
+    /// <summary>Those that command no volume.</summary>
+    private IReadOnlyList<QmpCommand> Others() =>
+    [
+        new("query-block", [], (_, c) => ledger.AskAsync(nodes.DevicesAsync, c)),
+        new("query-named-block-nodes", QemuSchema.NamedBlockNodes, (_, c) => ledger.AskAsync(nodes.NodesAsync, c)),
         new("x-debug-block-dirty-bitmap-sha256", QemuSchema.Bitmap, (r, c) => ledger.AskAsync(
             away => nodes.DigestAsync(r.Arguments.Text("node"), r.Arguments.Text("name"), away), c)),
         new("query-block-dirty-bitmap-history", ExtensionSchema.History, (r, c) => ledger.AskAsync(
@@ -24,7 +32,6 @@ internal sealed class QmpCommands(
             away => history.SlicesAsync(r.Arguments, away), c)),
         new("query-block-checkpoints", ExtensionSchema.Checkpoints, (r, c) => ledger.AskAsync(
             away => history.CheckpointsAsync(r.Arguments.OptionalText("node"), away), c)),
-        new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
         new("nbd-server-start", QemuSchema.NbdServerStart, exports.StartAsync),
         new("nbd-server-stop", [], exports.StopAsync),
         new("block-export-add", QemuSchema.BlockExportAdd, exports.AddAsync),
@@ -38,7 +45,6 @@ internal sealed class QmpCommands(
             quit.Quit();
             return Done(null);
         }),
-        new("transaction", QemuSchema.Transaction(QmpActions.Schema), ledger.TransactAsync),
     ];
 
     private static Task<JsonNode?> Done(JsonNode? value) => Task.FromResult(value);

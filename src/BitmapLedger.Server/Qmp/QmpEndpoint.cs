@@ -2,12 +2,13 @@ using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Ledger;
+using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Qmp.Serving;
 
 namespace BitmapLedger.Server.Qmp;
 
 /// <summary><c>run/qmp.sock</c>: QEMU's machine protocol. The socket's mode guards it.</summary>
-internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, QmpLedger ledger, QmpExports exports, ILogger<QmpEndpoint> log)
+internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, Commands ledger, QmpExports exports, ILogger<QmpEndpoint> log)
     : IHostedService, IDisposable
 {
     private readonly CancellationTokenSource _ending = new();
@@ -23,7 +24,8 @@ internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands com
             Package = $"BitmapLedger {typeof(QmpEndpoint).Assembly.GetName().Version!.ToString(3)}",
             OnUnexpected = Unexpected,
         });
-        ledger.OnDropped = (node, slices) => server.Publish("SLICES_DROPPED", new JsonObject { ["node"] = node, ["dropped-slices"] = slices });
+        ledger.OnDropped = (node, slices) => server.Publish(
+            "SLICES_DROPPED", new JsonObject { ["node"] = node, ["dropped-slices"] = QmpLedger.Show(slices) });
         exports.OnDeleted = id => server.Publish("BLOCK_EXPORT_DELETED", new JsonObject { ["id"] = id });
         var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try

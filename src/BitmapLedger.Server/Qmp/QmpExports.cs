@@ -30,7 +30,7 @@ internal sealed class QmpExports(
     public void Dispose() => _turn.Dispose();
 
     /// <summary><c>nbd-server-start</c>.</summary>
-    public Task<JsonNode?> StartAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(request, async () =>
+    public Task<JsonNode?> StartAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
     {
         if ((await agent.ExportsAsync(cancellation)).Listener is not null)
             throw new QmpException("NBD server already running");
@@ -42,7 +42,7 @@ internal sealed class QmpExports(
     }, cancellation);
 
     /// <summary><c>nbd-server-stop</c>.</summary>
-    public Task<JsonNode?> StopAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(request, async () =>
+    public Task<JsonNode?> StopAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
     {
         foreach (var ended in ((ExportList)await agent.AskAsync(new StopNbdServer(), cancellation)).Exports)
             OnDeleted(ended.Id);
@@ -51,10 +51,10 @@ internal sealed class QmpExports(
 
     /// <summary><c>block-export-add</c>.</summary>
     public Task<JsonNode?> AddAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(
-        request, () => ledger.AskAsync(away => TryAddAsync(request.Arguments, away), cancellation), cancellation);
+        () => ledger.AskAsync(away => TryAddAsync(request.Arguments, away), cancellation), cancellation);
 
     /// <summary><c>block-export-del</c>.</summary>
-    public Task<JsonNode?> RemoveAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(request, async () =>
+    public Task<JsonNode?> RemoveAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
     {
         var id = request.Arguments.Text("id");
         await agent.AskAsync(new RemoveExport(id, request.Arguments.OptionalText("mode") == "hard"), cancellation);
@@ -76,10 +76,8 @@ internal sealed class QmpExports(
             })]);
         }, cancellation);
 
-    private async Task<JsonNode?> InTurnAsync(QmpRequest request, Func<Task<JsonNode?>> act, CancellationToken cancellation)
+    private async Task<JsonNode?> InTurnAsync(Func<Task<JsonNode?>> act, CancellationToken cancellation)
     {
-        if (request.CommandId is not null)
-            throw new QmpException($"The command {request.Command} is not remembered in the ledger: send it without 'command-id'");
         await _turn.WaitAsync(cancellation);
         try
         {
@@ -87,7 +85,7 @@ internal sealed class QmpExports(
         }
         catch (BitmapLedgerException refusal)
         {
-            throw new QmpException(refusal.Message);
+            throw new QmpException(refusal.Message, refusal);
         }
         finally
         {

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Qmp;
@@ -21,9 +23,6 @@ internal sealed class QmpLedger(
     IServiceScopeFactory scopes, QmpActions actions, VolumeStreams streams, PostgresWatch watch, LedgerOpening opening)
 {
     private readonly ConcurrentDictionary<string, bool> _running = new(StringComparer.Ordinal);
-
-    /// <summary>Told of the slices that a command dropped: node, bitmap, and which.</summary>
-    public Action<string, JsonArray> OnDropped { get; set; } = (_, _) => { };
 
     /// <summary>One action of its own.</summary>
     public Task<JsonNode?> OneAsync(QmpRequest request, CancellationToken cancellation) =>
@@ -52,11 +51,12 @@ internal sealed class QmpLedger(
         }
         catch (BitmapLedgerException refusal)
         {
-            throw new QmpException(refusal.Message);
+            throw new QmpException(refusal.Message, refusal);
         }
         catch (Exception failure) when (PostgresWatch.IsOutage(failure))
         {
-            throw new QmpException(PostgresWatch.Busy(failure.GetBaseException().Message).Message);
+            var busy = PostgresWatch.Busy(failure.GetBaseException().Message);
+            throw new QmpException(busy.Message, busy);
         }
     }
 
@@ -74,8 +74,37 @@ internal sealed class QmpLedger(
                 ["state"] = "failed",
                 ["reply"] = new JsonObject { ["class"] = nameof(QmpErrorClass.GenericError), ["desc"] = refusal.Message },
             }
-            : new JsonObject { ["state"] = "done", ["reply"] = Show(record.Answers) ?? new JsonObject() };
+            : new JsonObject
+            {
+                ["state"] = "done",
+                ["reply"] = Reply(record) ?? new JsonObject(),
+            };
     }, cancellation);
+
+    /// <summary>
+    /// Carries out what is no command to a volume; with an id it is remembered beside those. If the server is killed before it
+    /// is, the same id again is run again: there is nothing in a volume's history that it could do twice.
+    /// </summary>
+    public Task<JsonNode?> OnceAsync(
+        QmpRequest request, Func<CancellationToken, Task<JsonNode?>> act, CancellationToken cancellation) =>
+        request.CommandId is not { } id ? act(cancellation) : WithIdAsync(id, () => AskAsync(async away =>
+        {
+            var fingerprint = Fingerprint(request);
+            if (await streams.RecordAsync(id, away) is { } earlier)
+                return Reply(earlier.Known(fingerprint));
+            CommandRecord record = new() { Id = id, Fingerprint = fingerprint };
+            try
+            {
+                record = record with { Reply = ((await act(away)) ?? new JsonObject()).ToJsonString() };
+            }
+            catch (QmpException refusal) when (refusal.InnerException is not LedgerException { IsTransient: true })
+            {
+                record = record with { Refusal = new(ErrorCode.Failed, refusal.Message, Hint: null) };
+            }
+
+            var first = await streams.AppendAsync([], Origin(request), record, away) ?? record;
+            return Reply(first.Known(fingerprint));
+        }, cancellation));
 
     private Task<JsonNode?> SendAsync(
         QmpRequest request, IReadOnlyList<(string Type, Arguments Data)> wanted, bool isGrouped, CancellationToken cancellation) =>
@@ -100,11 +129,7 @@ internal sealed class QmpLedger(
         {
             await using var scope = scopes.CreateAsyncScope();
             var answers = await scope.ServiceProvider.GetRequiredService<Commands>().TransactAsync(
-                scope.ServiceProvider.GetRequiredService<IMessageBus>(),
-                $"{request.Command} {WireText.Write(request.Arguments.Members)}", () => read(away),
-                new(Environment.UserName, "qmp", request.CommandId), away);
-            foreach (var answer in answers.Where(a => a.DroppedSlices is not null))
-                OnDropped(answer.Volume, Show(answer.DroppedSlices!));
+                scope.ServiceProvider.GetRequiredService<IMessageBus>(), Fingerprint(request), () => read(away), Origin(request), away);
             return Show(answers);
         }, cancellation));
 
@@ -123,6 +148,15 @@ internal sealed class QmpLedger(
         }
     }
 
+    /// <summary>A command as it was said.</summary>
+    private static string Fingerprint(QmpRequest request) => $"{request.Command} {WireText.Write(request.Arguments.Members)}";
+
+    private static CommandOrigin Origin(QmpRequest request) => new(Environment.UserName, "qmp", request.CommandId);
+
+    /// <summary>What a command with an id answered.</summary>
+    private static JsonNode? Reply(CommandRecord record) =>
+        record.Reply is { } reply ? JsonNode.Parse(reply) : Show(record.Answers);
+
     /// <summary>What a command returns: nothing, unless it banked.</summary>
     private static JsonObject? Show(IReadOnlyList<CommandAnswer> answers)
     {
@@ -140,6 +174,7 @@ internal sealed class QmpLedger(
         return reply;
     }
 
-    private static JsonArray Show(IEnumerable<SliceId> slices) =>
+    /// <summary>Slices as the thread shows them: <c>[{"b0": 4}]</c>.</summary>
+    internal static JsonArray Show(IEnumerable<SliceId> slices) =>
         [.. slices.Select(s => new JsonObject { [s.Bitmap] = s.Slice })];
 }
