@@ -86,9 +86,9 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
     /// <summary>Ships what is durable, up to an LSN.</summary>
     public void Ship(TrackedVolume volume, long lsn)
     {
-        var durable = volume.Journal.TryMakeDurable() || volume.Journal.DurableLsn > 0 ? volume.Journal.DurableLsn : 0;
-        if (world.Mutant == Mutant.ShipUnsynced)
-            durable = long.MaxValue;
+        var durable = long.MaxValue;
+        if (world.Mutant != Mutant.ShipUnsynced)
+            durable = volume.Journal.TryMakeDurable() || volume.Journal.DurableLsn > 0 ? volume.Journal.DurableLsn : 0;
         while (true)
         {
             var count = _reader.Read(LastLsn, _target);
