@@ -37,10 +37,12 @@ internal sealed class BootState
     private readonly IJournalDisk _disk;
     private readonly string _path;
     private readonly byte[] _bootId = new byte[BootIdBytes];
+    private readonly long _mounts;
 
-    private BootState(IJournalDisk disk, string directory, string bootId)
+    private BootState(IJournalDisk disk, string directory, string bootId, long mounts)
     {
         _disk = disk;
+        _mounts = mounts;
         _path = Path.Combine(directory, "boot");
         _ = Encoding.ASCII.GetBytes(bootId.AsSpan(0, Math.Min(bootId.Length, BootIdBytes)), _bootId);
     }
@@ -51,7 +53,7 @@ internal sealed class BootState
     /// <summary>Whether the last run closed the journal, everything durable.</summary>
     public bool WasClosed { get; private set; }
 
-    /// <summary>Whether the machine is up since the last run.</summary>
+    /// <summary>Whether the machine is up, and the file systems are mounted, since the last run.</summary>
     public bool IsSameBoot { get; private set; }
 
     /// <summary>Whether the disk refused to make something durable: what is there may revert, as after a power
@@ -79,10 +81,14 @@ internal sealed class BootState
     public LossReason Loss { get; private set; }
 
     /// <summary>Reads what the last run left; changes nothing.</summary>
+    /// <param name="disk">Where it is.</param>
+    /// <param name="directory">Of the journal.</param>
+    /// <param name="bootId">This boot of the machine.</param>
+    /// <param name="mounts">See <see cref="JournalOptions.Mounts"/>.</param>
     /// <exception cref="CorruptionException">The file is not what was written.</exception>
-    public static BootState Read(IJournalDisk disk, string directory, string bootId)
+    public static BootState Read(IJournalDisk disk, string directory, string bootId, long mounts)
     {
-        var state = new BootState(disk, directory, bootId);
+        var state = new BootState(disk, directory, bootId, mounts);
         if (WholeFile.Read(disk, state._path, Magic) is not { } bytes)
             return state;
         state.Exists = true;
@@ -103,6 +109,8 @@ internal sealed class BootState
             return state;
         state.StoredLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(88));
         state.SettledLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(96));
+        var before = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(104));
+        state.IsSameBoot &= before == 0 || mounts == 0 || before == mounts;
         return state;
     }
 
@@ -169,6 +177,7 @@ internal sealed class BootState
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(80), FloorLsn);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(88), storedLsn);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(96), SettledLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(104), _mounts);
         WholeFile.Write(_disk, _path, bytes);
     }
 }

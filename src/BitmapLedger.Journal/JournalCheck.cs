@@ -62,7 +62,7 @@ public sealed record JournalCheck(
     {
         try
         {
-            return BootState.Read(PosixDisk.Instance, directory, "").StoredLsn > walk.LastLsn
+            return BootState.Read(PosixDisk.Instance, directory, bootId: "", mounts: 0).StoredLsn > walk.LastLsn
                 ? new(SegmentFiles.PathOf(directory, last.Number), walk.EndBytes, SegmentHole.RecordsGone)
                 : null;
         }

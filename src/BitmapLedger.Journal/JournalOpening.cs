@@ -33,7 +33,7 @@ internal sealed record JournalOpening(
     {
         options.Disk.CreateDirectory(options.Directory);
         var power = options.Durability == JournalDurability.Power;
-        var boot = BootState.Read(options.Disk, options.Directory, options.BootId);
+        var boot = BootState.Read(options.Disk, options.Directory, options.BootId, options.Mounts);
         var ceiling = LsnCeiling.Read(options.Disk, options.Directory, options.LsnsAhead);
         var used = boot.Exists || SegmentFiles.Headers(options.Disk, options.Directory, options.VolumeId).Count > 0;
         var wentDown = used && !boot.WasClosed && !boot.IsSameBoot;

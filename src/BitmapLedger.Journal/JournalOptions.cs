@@ -44,6 +44,10 @@ public sealed record JournalOptions(
     /// <summary>Which boot of the machine this is.</summary>
     public string BootId { get; init; } = Journal.BootId.OfMachine();
 
+    /// <summary>On which mounting of their file systems journal and data are, as <see cref="MountInstance"/> says; 0 when
+    /// nobody knows.</summary>
+    public long Mounts { get; init; }
+
     /// <summary>Where the files are.</summary>
     public IJournalDisk Disk { get; init; } = PosixDisk.Instance;
 

@@ -178,7 +178,7 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
         long stored;
         try
         {
-            stored = BootState.Read(disk, directory, "").StoredLsn;
+            stored = BootState.Read(disk, directory, bootId: "", mounts: 0).StoredLsn;
         }
         catch (CorruptionException)
         {

@@ -64,6 +64,7 @@ public sealed class TrackedVolume : IDisposable
         return Open(spec, backend, new(journalDirectory, spec.Id, spec.JournalQuota, spec.MinLsn, machine.Clock)
         {
             BootId = machine.BootId,
+            Mounts = MountInstance.Of(journalDirectory, spec.File),
         });
     }
 
