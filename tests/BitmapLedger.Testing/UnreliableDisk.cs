@@ -89,8 +89,10 @@ public sealed class UnreliableDisk : IDisposable
                 && long.Parse(w[1]) <= offset / 4096 && offset / 4096 <= long.Parse(w[2]));
         var at = (long.Parse(line[3]) - long.Parse(line[1])) * 4096 + offset;
         _device.MakeUnreadable(at, at + length);
-        foreach (var memory in new[] { path, _file!.Path })
-            WriteOut(memory);
+        // Past the memory of the file below, which would read, and so refuse, the neighbours too.
+        var loop = Tool.Run("findmnt", "--noheadings", "--output", "SOURCE", Path).Expect().Output.Trim();
+        Tool.Run("losetup", "--direct-io=on", loop).Expect();
+        WriteOut(path);
     }
 
     public void Dispose()

@@ -17,6 +17,7 @@ public sealed partial class LedgerLoop(
     private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
     private static readonly TimeSpan _pauseMost = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan _pauseAfterFailure = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan _pauseForVolumes = TimeSpan.FromSeconds(2);
     private readonly Dictionary<Guid, string> _complaints = [];
     private volatile bool _met;
 
@@ -66,26 +67,41 @@ public sealed partial class LedgerLoop(
         }
     }
 
-    /// <summary>The link is kept while PostgreSQL is away; the meeting goes on when it is back.</summary>
+    /// <summary>The link is kept while PostgreSQL is away; the meeting goes on when it is back. Volumes that cannot be
+    /// opened now are asked for again while it lasts.</summary>
     private async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
     {
-        for (var latest = welcome; ; latest = await link.StatusAsync(cancellation))
+        var latest = welcome;
+        var waits = await WhenHereAsync(
+            away => reconciler.MeetAsync(latest, away), async () => latest = await link.StatusAsync(cancellation), cancellation);
+        _met = true;
+        AgentMet(welcome.ProcessId, welcome.Volumes.Count);
+        while (waits)
+        {
+            await Task.Delay(_pauseForVolumes, clock, cancellation);
+            waits = await WhenHereAsync(reconciler.MeetAwayAsync, () => Task.CompletedTask, cancellation);
+        }
+    }
+
+    private async Task<bool> WhenHereAsync(
+        Func<CancellationToken, Task<bool>> meet, Func<Task> beforeNext, CancellationToken cancellation)
+    {
+        while (true)
         {
             try
             {
-                await watch.WithAsync(away => reconciler.MeetAsync(latest, away), cancellation);
-                break;
+                var waits = false;
+                await watch.WithAsync(async away => waits = await meet(away), cancellation);
+                return waits;
             }
             catch (Exception failure) when (link.IsConnected && IsAway(failure))
             {
                 MeetingWaits(failure.GetBaseException().Message);
                 await Pause(_pauseAfterFailure, cancellation);
                 await watch.HereAsync(cancellation);
+                await beforeNext();
             }
         }
-
-        _met = true;
-        AgentMet(welcome.ProcessId, welcome.Volumes.Count);
     }
 
     private async Task ShipAsync(CancellationToken cancellation)

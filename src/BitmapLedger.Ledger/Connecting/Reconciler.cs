@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
@@ -37,11 +38,16 @@ public sealed partial class Reconciler(
 {
     private static readonly CommandOrigin _self = new("bitmapledger", "server", CommandId: null);
 
+    /// <summary>Volumes that were not met and may be by waiting, and whether the Agent's run is new to them.</summary>
+    private readonly Dictionary<Guid, (string Name, bool NewRun, string Why)> _away = [];
+
     /// <summary>Meets an Agent.</summary>
     /// <param name="welcome">What it said.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    public async Task MeetAsync(Welcome welcome, CancellationToken cancellation)
+    /// <returns>Whether a volume stayed away that may come by waiting: its disk is full, its image in use.</returns>
+    public async Task<bool> MeetAsync(Welcome welcome, CancellationToken cancellation)
     {
+        _away.Clear();
         var known = await streams.AllAsync(cancellation);
         shipper.WatchOnly(known.Select(k => k.Id));
         await FinishRemovalsAsync(known, cancellation);
@@ -50,20 +56,51 @@ public sealed partial class Reconciler(
 
         var newRun = await IsNewRunAsync(welcome.Run, cancellation);
         foreach (var state in known)
+            if (await TryMeetAsync(state.Id, state.Name, newRun, cancellation) is { } failure && !IsDamage(failure))
+                _away[state.Id] = (state.Name, newRun, failure.Message);
+        await RememberRunAsync(welcome.Run, cancellation);
+        return _away.Count > 0;
+    }
+
+    /// <summary>Tries those again that stayed away.</summary>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Whether some still do.</returns>
+    public async Task<bool> MeetAwayAsync(CancellationToken cancellation)
+    {
+        foreach (var (id, (name, newRun, why)) in _away.ToList())
         {
-            try
-            {
-                await MeetAsync(state.Id, newRun, cancellation);
-            }
-            catch (BitmapLedgerException failure) when (!failure.IsTransient)
-            {
-                // The other volumes are served all the same.
-                VolumeStaysAway(state.Name, failure.Message);
-            }
+            // Not one that was removed meanwhile.
+            var failure = shipper.Watched.Contains(id) ? await TryMeetAsync(id, name, newRun, cancellation, why) : null;
+            if (failure is null || IsDamage(failure))
+                _away.Remove(id);
+            else
+                _away[id] = (name, newRun, failure.Message);
         }
 
-        await RememberRunAsync(welcome.Run, cancellation);
+        return _away.Count > 0;
     }
+
+    /// <summary>Meets over one volume; why that failed is said unless it was said before. The other volumes are served all
+    /// the same.</summary>
+    private async Task<Exception?> TryMeetAsync(
+        Guid id, string name, bool newRun, CancellationToken cancellation, string? said = null)
+    {
+        try
+        {
+            await MeetAsync(id, newRun, cancellation);
+            return null;
+        }
+        // The disk under a journal is that volume's alone, too.
+        catch (Exception failure) when (
+            failure is BitmapLedgerException { IsTransient: false } or IOException or UnauthorizedAccessException)
+        {
+            if (failure.Message != said)
+                VolumeStaysAway(name, failure.Message);
+            return failure;
+        }
+    }
+
+    private static bool IsDamage(Exception failure) => failure is BitmapLedgerException { Code: ErrorCode.Damaged };
 
     /// <summary>A server that ended between the last event of a volume and the end of its journal left that to
     /// us.</summary>

@@ -64,7 +64,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
             {
                 Open(JournalQuota is { } bytes ? spec with { JournalQuota = bytes } : spec).Published = true;
             }
-            catch (Exception failure) when (failure is BitmapLedgerException or IOException)
+            catch (BitmapLedgerException failure)
             {
                 complain($"volume '{spec.Name}' stays closed: {failure.Message}");
             }
@@ -220,6 +220,11 @@ public sealed class VolumeSet : IExportSource, IDisposable
             var wayOut = failure is CorruptionException ? $"; bml repair {spec.Name} goes on behind the damage" : "";
             _closed[spec.Id] = new(spec.Id, failure.Code, $"volume '{spec.Name}': {failure.Message}{wayOut}");
             throw;
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            _closed[spec.Id] = new(spec.Id, "failed", $"volume '{spec.Name}': its disk refuses: {refusal.Message}");
+            throw new BackendException("failed", refusal.Message);
         }
     }
 
