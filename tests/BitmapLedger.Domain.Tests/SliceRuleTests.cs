@@ -75,6 +75,19 @@ public sealed class SliceRuleTests : IDisposable
     }
 
     [Fact]
+    public void Rule_3_a_policy_that_is_not_named_stays_as_it_was_and_fails_at_first()
+    {
+        Do(new VolumeCommand.SetRetention("b0", 1));
+        Assert.Equal("fail", B0.Overflow);
+        Retain(1, "cycle");
+        Do(new VolumeCommand.SetRetention("b0", 2));
+        Bank(3);
+
+        Assert.Equal(("cycle", 2L), (B0.Overflow, B0.Retention));
+        Assert.Equal([1, 2], Slices);
+    }
+
+    [Fact]
     public void Rule_3_a_slice_that_a_job_reads_is_never_dropped()
     {
         Retain(1, "cycle");

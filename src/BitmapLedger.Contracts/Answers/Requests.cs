@@ -43,7 +43,7 @@ public sealed record MergeSourceRequest(string Name, string? Volume);
 
 /// <summary>Body of <c>PUT …/bitmaps/{b}/retention</c>.</summary>
 /// <param name="Slices">Most slices that are kept; 0 for none.</param>
-/// <param name="Overflow"><c>fail</c> or <c>cycle</c>; null for <c>fail</c>.</param>
+/// <param name="Overflow"><c>fail</c> or <c>cycle</c>; null leaves it as it is, <c>fail</c> at first.</param>
 /// <param name="ForceCycle">Whether the oldest may go when there are more already.</param>
 public sealed record RetentionRequest(long? Slices, string? Overflow, bool ForceCycle);
 

@@ -23,7 +23,7 @@ internal static class SliceDecider
     public static IEnumerable<IVolumeEvent> SetRetention(VolumeCommand.SetRetention set, VolumeState state, long atLsn) =>
     [
         .. Drops(state.Bitmap(set.Bitmap)!, set.Slices).Select(d => new SliceDropped(d.Bitmap, d.Slice, atLsn)),
-        new RetentionSet(set.Bitmap, set.Slices, set.Overflow ?? BitmapState.Fail, atLsn),
+        new RetentionSet(set.Bitmap, set.Slices, set.Overflow ?? state.Bitmap(set.Bitmap)!.Overflow, atLsn),
     ];
 
     public static Refusal? RefuseBank(string name, bool forceCycle, DecidingVolume volume) =>
