@@ -206,8 +206,8 @@ public sealed class CliTests(ServedVolume served) : IClassFixture<ServedVolume>
     {
         var result = _ledger.Bml("db", "status", "--database", "Host=127.0.0.1;Port=1;Username=u;Database=d", "--json");
 
-        Assert.Equal(1, result.ExitCode);
-        Assert.Equal("failed", JsonDocument.Parse(result.Error).RootElement.GetProperty("error").GetProperty("code").GetString());
+        Assert.Equal(11, result.ExitCode);
+        Assert.Equal("busy", JsonDocument.Parse(result.Error).RootElement.GetProperty("error").GetProperty("code").GetString());
         Assert.Contains("nothing to do", _ledger.Bml("db", "status").Expect().Output, StringComparison.Ordinal);
     }
 
