@@ -13,7 +13,8 @@ internal static class SliceVerbs
         var volume = Arguments.Volume();
         var bitmap = Bitmap();
         var slices = new Option<string>("--slices") { Description = "Most slices that are kept; 0 for none", Required = true };
-        var overflow = Arguments.Text("--overflow", "When there is no room for another: fail, or cycle, then the oldest goes; as it was when left out, fail at first");
+        var overflow = Arguments.Text(
+            "--overflow", "When there is no room for another: fail, or cycle, then the oldest goes; as it was when left out, fail at first");
         var force = Arguments.Flag("--force-cycle", "Lets the oldest go when there are more than that already");
         var set = new Command("set", "Sets how many slices a bitmap keeps") { volume, bitmap, slices, overflow, force };
         global.Handle(set, async (parsed, session, api) =>

@@ -34,7 +34,10 @@ internal sealed class BootedSystemd : IDisposable
     /// <summary>Runs a program there, as root.</summary>
     public ToolResult Run(params IEnumerable<string> line) => Tool.Run(
         "nsenter",
-        [$"--target={_first}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", .. line]);
+        [
+            $"--target={_first}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "env",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin", .. line,
+        ]);
 
     /// <summary>Runs <c>bml</c> there, as the account of the units.</summary>
     public ToolResult Bml(params IEnumerable<string> line) => Run(

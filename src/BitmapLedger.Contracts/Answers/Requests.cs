@@ -12,7 +12,8 @@ namespace BitmapLedger.Contracts.Answers;
 /// <param name="Durability"><c>process</c> or <c>power</c>; null for the default.</param>
 /// <param name="WhenFull"><c>stall</c> or <c>fail</c>; null for <c>stall</c>.</param>
 public sealed record CreateVolumeRequest(
-    string? Name, [property: JsonConverter(typeof(ByteSizeConverter))] long? Size, string? File, string? Backend, bool ReadOnly, string? Durability, string? WhenFull);
+    string? Name, [property: JsonConverter(typeof(ByteSizeConverter))] long? Size, string? File, string? Backend, bool ReadOnly,
+    string? Durability, string? WhenFull);
 
 /// <summary>Body of <c>PATCH /v1/volumes/{v}</c>: what of a volume is to change.</summary>
 /// <param name="Size">Size in bytes; a raw file is made longer or shorter, a device is looked at again.</param>
