@@ -106,8 +106,8 @@ public sealed class UnreliableDisk : IDisposable
     private async Task MountAgainAsync()
     {
         _file = await ShowAsync();
-        // 1: repaired, as after every loss of power.
-        if (Tool.Run("e2fsck", "-p", _file.Path) is { ExitCode: > 1 } refusal)
+        // 1: repaired. A disk that has refused writes may leave more to decide than an unattended check does by itself.
+        if (Tool.Run("e2fsck", "-f", "-y", _file.Path) is { ExitCode: > 1 } refusal)
             refusal.Expect();
         Mount();
     }
