@@ -66,10 +66,11 @@ public sealed class QmpIotests
         await RestartAsync(ledger);
         using (var qmp = Connect(ledger))
         {
-            Assert.Equal("Large,Medium,Small", Names(qmp));
+            Assert.Equal("Small,Medium,Large", Names(qmp));
             Do(qmp, "block-dirty-bitmap-add", "New", ",\"persistent\":true");
             Resize(qmp, 70L << 30);
             Do(qmp, "block-dirty-bitmap-add", "Newtwo", ",\"persistent\":true");
+            Assert.Equal("Newtwo,New,Small,Medium,Large", Names(qmp));
             using var grown = new NbdWriter(ledger.NbdSocket, "drive0");
             Assert.Equal(70L << 30, grown.Size);
             Assert.Equal(0u, grown.Write(69L << 30, 4096, 1));
@@ -79,7 +80,7 @@ public sealed class QmpIotests
         await RestartAsync(ledger);
         using (var qmp = Connect(ledger))
         {
-            Assert.Equal("Newtwo,New,Large,Medium,Small", Names(qmp));
+            Assert.Equal("New,Newtwo,Small,Medium,Large", Names(qmp));
             Do(qmp, "block-dirty-bitmap-add", "NewB", ",\"persistent\":true");
             Do(qmp, "block-dirty-bitmap-remove", "New");
             Resize(qmp, 50L << 30);
@@ -90,7 +91,7 @@ public sealed class QmpIotests
         await RestartAsync(ledger);
         using (var qmp = Connect(ledger))
         {
-            Assert.Equal("NewC 0 True,NewB 0 True,Large 0 True,Medium 0 True,Small 0 True", Shown(qmp));
+            Assert.Equal("NewB 0 True,NewC 0 True,Small 0 True,Medium 0 True,Large 0 True", Shown(qmp));
             foreach (var name in Names(qmp).Split(','))
                 Do(qmp, "block-dirty-bitmap-remove", name);
             Assert.Equal("", Shown(qmp));

@@ -31,7 +31,7 @@ public sealed class AgentLinkTests
         using var agent = await listener.AcceptAsync().WaitAsync(_limit);
         await agent.ReceiveAsync(new byte[4096]).WaitAsync(_limit);
         await agent.SendAsync(new ControlFrame(
-            1, Request: null, new Welcome(ControlFrame.ProtocolVersion, 1, Guid.NewGuid(), [], [], [])).Encode());
+            1, Request: null, new Welcome(ControlFrame.ProtocolVersion, 1, Guid.NewGuid(), [], [], [], new(Listener: null, []))).Encode());
         await met.Task.WaitAsync(_limit);
         link.MeetAgain();
 

@@ -14,7 +14,7 @@ namespace BitmapLedger.Contracts.Control;
 public sealed record ControlFrame(long Id, ControlRequest? Request, ControlReply? Reply)
 {
     /// <summary>Raised when a message changes its meaning; both ends refuse another number.</summary>
-    public const int ProtocolVersion = 4;
+    public const int ProtocolVersion = 5;
 
     /// <summary>A longer frame ends the link: nothing in this protocol is bulk, bits travel as files.</summary>
     public const int BytesMax = 16 << 20;

@@ -28,15 +28,17 @@ public sealed record Failed(string Code, string Message) : ControlReply;
 /// <param name="ProcessId">The Agent's process id.</param>
 /// <param name="Run">Id of this run of the Agent: transient bitmaps end when it changes.</param>
 /// <param name="Listeners">NBD URIs it listens on, without an export name.</param>
-/// <param name="Volumes">Every open volume.</param>
+/// <param name="Volumes">Every open volume that was asked for.</param>
 /// <param name="Closed">Every volume that could not be opened.</param>
+/// <param name="Exports">The block exports.</param>
 public sealed record Welcome(
     int Protocol,
     int ProcessId,
     Guid Run,
     IReadOnlyList<string> Listeners,
     IReadOnlyList<VolumeStatus> Volumes,
-    IReadOnlyList<ClosedVolume> Closed) : ControlReply;
+    IReadOnlyList<ClosedVolume> Closed,
+    ExportList Exports) : ControlReply;
 
 /// <summary>A volume that could not be opened.</summary>
 /// <param name="Id">Volume id.</param>
@@ -126,9 +128,16 @@ public sealed record Fence(Guid Id, long Number, long Lsn, long TimeMicroseconds
 public sealed record Digests(IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
 
 /// <summary>Answer to <see cref="DigestLive"/>.</summary>
+/// <param name="Volumes">Those that are open, in the order asked.</param>
+/// <param name="Run">Id of this run of the Agent.</param>
+/// <param name="Exports">The block exports: what they show is in use.</param>
+public sealed record LiveDigests(IReadOnlyList<LiveVolume> Volumes, Guid Run, ExportList Exports) : ControlReply;
+
+/// <summary>Bits of a volume's bitmaps.</summary>
+/// <param name="Id">Volume id.</param>
 /// <param name="Size">Size of the volume in bytes.</param>
 /// <param name="Bitmaps">In table order; none before the Server has given the bitmaps.</param>
-public sealed record LiveDigests(long Size, IReadOnlyList<BitmapDigest> Bitmaps) : ControlReply;
+public sealed record LiveVolume(Guid Id, long Size, IReadOnlyList<BitmapDigest> Bitmaps);
 
 /// <summary>Answer to <see cref="ReadBits"/>.</summary>
 /// <param name="File">Name of a file in <c>run/bits/</c> with the encoded bitmap.</param>

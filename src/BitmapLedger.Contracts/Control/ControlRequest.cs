@@ -101,11 +101,11 @@ public sealed record Digest(Guid Id, long Fence) : ControlRequest;
 /// <param name="Name">Name of the bitmap.</param>
 public sealed record ReadBits(Guid Id, long Fence, string Name) : ControlRequest;
 
-/// <summary>Bits of a volume's bitmaps as they are now, every write so far included. Cuts nothing.</summary>
-/// <param name="Id">Volume id.</param>
+/// <summary>Bits of the bitmaps of volumes as they are now, every write so far included. Cuts nothing.</summary>
+/// <param name="Ids">The volumes.</param>
 /// <param name="Bitmap">The one that is wanted; null for all.</param>
 /// <param name="WithSha256">Whether digests are wanted; else they are empty.</param>
-public sealed record DigestLive(Guid Id, string? Bitmap, bool WithSha256) : ControlRequest;
+public sealed record DigestLive(IReadOnlyList<Guid> Ids, string? Bitmap, bool WithSha256) : ControlRequest;
 
 /// <summary>Everything up to <paramref name="Lsn"/> is committed in the ledger: segments that hold nothing newer may
 /// go.</summary>
@@ -135,5 +135,6 @@ public sealed record SetJournalAside(Guid Id) : ControlRequest;
 /// <param name="Bytes">Most bytes.</param>
 public sealed record SetQuota(Guid Id, long Bytes) : ControlRequest;
 
-/// <summary>Asks how all volumes are.</summary>
-public sealed record Status : ControlRequest;
+/// <summary>Asks how volumes are, and which block exports there are.</summary>
+/// <param name="Ids">Those volumes only; null for all.</param>
+public sealed record Status(IReadOnlyList<Guid>? Ids = null) : ControlRequest;

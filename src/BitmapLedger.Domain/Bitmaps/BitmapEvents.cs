@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace BitmapLedger.Domain;
 
 /// <summary>A bitmap was added, empty.</summary>
@@ -7,7 +9,12 @@ namespace BitmapLedger.Domain;
 /// <param name="Persistent">Whether it outlives the Agent.</param>
 /// <param name="AtLsn">LSN it stands after.</param>
 public sealed record BitmapAdded(
-    string Name, long Granularity, bool Disabled, bool Persistent, long AtLsn) : ICommandEvent;
+    string Name, long Granularity, bool Disabled, bool Persistent, long AtLsn) : ICommandEvent
+{
+    /// <summary>The run of the Agent in which it was added: one that is transient ends with it. Empty where nobody said.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public Guid Run { get; init; }
+}
 
 /// <summary>A bitmap went.</summary>
 /// <param name="Name">Its name.</param>

@@ -41,7 +41,7 @@ internal static class BitmapFold
 
     private static BitmapState Added(BitmapAdded e, Position at)
     {
-        var bitmap = new BitmapState(e.Name, e.Granularity, !e.Disabled, e.Persistent) { Since = at };
+        var bitmap = new BitmapState(e.Name, e.Granularity, !e.Disabled, e.Persistent) { Run = e.Run, Since = at };
         return bitmap with { Bits = Fresh(bitmap, at.Event) };
     }
 

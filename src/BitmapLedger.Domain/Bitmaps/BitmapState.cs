@@ -25,6 +25,10 @@ public sealed record BitmapState(string Name, long Granularity, bool Recording, 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool Inconsistent { get; init; }
 
+    /// <summary>The run of the Agent in which it was added; empty where nobody said.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public Guid Run { get; init; }
+
     /// <summary>Its bits.</summary>
     public BitExpression Bits { get; init; } = BitExpression.Empty;
 

@@ -11,6 +11,9 @@ public sealed record VolumeAction(Guid Volume, VolumeCommand Command);
 /// <param name="Now">When they happen.</param>
 public sealed record VolumePlace(VolumeState State, long AtLsn, DateTimeOffset Now)
 {
+    /// <summary>The run of the Agent that bitmaps are added in.</summary>
+    public Guid Run { get; init; }
+
     /// <summary>Whether a block export offers the volume: its size stays.</summary>
     public bool IsExported { get; init; }
 

@@ -58,7 +58,7 @@ public static class VolumeDecider
         return command switch
         {
             VolumeCommand.AddBitmap c =>
-                [new BitmapAdded(c.Name, c.Granularity ?? Granularity.Default.Bytes, c.Disabled, c.Persistent, atLsn)],
+                [new BitmapAdded(c.Name, c.Granularity ?? Granularity.Default.Bytes, c.Disabled, c.Persistent, atLsn) { Run = volume.Place.Run }],
             VolumeCommand.ImportBitmap c => [new BitmapImported(c.Name, c.Granularity, c.Flags, c.Bits, c.Origin, atLsn)],
             VolumeCommand.RemoveBitmap c => [new BitmapRemoved(c.Name, Causes.Command, atLsn)],
             VolumeCommand.ClearBitmap c => [new BitmapCleared(c.Name, atLsn)],

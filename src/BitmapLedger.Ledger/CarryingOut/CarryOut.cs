@@ -1,4 +1,5 @@
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Storing;
@@ -11,8 +12,9 @@ namespace BitmapLedger.Ledger.CarryingOut;
 /// <param name="VolumeIds">Every volume that is commanded, then every one that is only merged from; each once.</param>
 /// <param name="Origin">Who commands.</param>
 /// <param name="Fingerprint">What is commanded, for telling a repetition from another command.</param>
+/// <param name="Agent">What the Agent says inside the lanes: exports that begin to show a bitmap wait for them, too.</param>
 public sealed record CarryOut(
-    IReadOnlyList<VolumeAction> Actions, IReadOnlyList<Guid> VolumeIds, CommandOrigin Origin, string Fingerprint)
+    IReadOnlyList<VolumeAction> Actions, IReadOnlyList<Guid> VolumeIds, CommandOrigin Origin, string Fingerprint, Welcome Agent)
 {
     /// <summary>Whether a volume is commanded, and not only merged from.</summary>
     public bool Commands(Guid volumeId) => Actions.Any(a => a.Volume == volumeId && a.Command is not VolumeCommand.Abort);

@@ -25,8 +25,6 @@ public static class CarryOutHandler
         if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
             return new(earlier.Repeat(message.Fingerprint), Refusal: null);
 
-        // Those that begin to show a bitmap wait for the lane, too.
-        var exports = await agent.ExportsAsync(cancellation);
         List<VolumePlace> places = [];
         foreach (var volumeId in message.VolumeIds)
         {
@@ -35,8 +33,9 @@ public static class CarryOutHandler
                 await streams.RequireAsync(state, message.Origin, cancellation);
             places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue)
             {
-                IsExported = exports.Offers(volumeId),
-                ExportedBitmaps = [.. exports.Shown(volumeId)],
+                Run = message.Agent.Run,
+                IsExported = message.Agent.Exports.Offers(volumeId),
+                ExportedBitmaps = [.. message.Agent.Exports.Shown(volumeId)],
             });
         }
 

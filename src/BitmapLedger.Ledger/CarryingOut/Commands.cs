@@ -74,16 +74,14 @@ public sealed class Commands(VolumeStreams streams, SettledLanes lanes, OnceOnly
         IMessageBus bus, IReadOnlyList<VolumeAction> actions, CommandOrigin origin, string fingerprint, CancellationToken cancellation)
     {
         Guid[] volumeIds = [.. Commanded(actions).Concat(MergedFrom(actions)).Distinct()];
-        using (await lanes.TakeAsync(volumeIds, cancellation))
-        {
-            var outcome = await bus.InvokeAsync<CommandOutcome>(
-                new CarryOut(actions, volumeIds, origin, fingerprint), cancellation);
-            if (outcome.Refusal is { } refusal)
-                throw new LedgerException(refusal);
-            foreach (var answer in outcome.Answers.Where(a => a.DroppedSlices is not null))
-                OnDropped(answer.Volume, answer.DroppedSlices!);
-            return outcome.Answers;
-        }
+        using var taken = await lanes.TakeAsync(volumeIds, cancellation);
+        var outcome = await bus.InvokeAsync<CommandOutcome>(
+            new CarryOut(actions, volumeIds, origin, fingerprint, taken.Agent), cancellation);
+        if (outcome.Refusal is { } refusal)
+            throw new LedgerException(refusal);
+        foreach (var answer in outcome.Answers.Where(a => a.DroppedSlices is not null))
+            OnDropped(answer.Volume, answer.DroppedSlices!);
+        return outcome.Answers;
     }
 
     private static IEnumerable<Guid> Commanded(IReadOnlyList<VolumeAction> actions) =>

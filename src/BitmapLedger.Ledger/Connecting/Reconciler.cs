@@ -187,10 +187,18 @@ public sealed partial class Reconciler(
         var decision = VolumeDecider.Decide(commands, state, state.LastLsn, time);
         if (decision.Events.Count == 0)
             return state;
-        _ = await streams.AppendAsync(
-            [new(state.Id, state.Event, [.. decision.Events.Select(
-                e => new TimedEvent(e, time))])], _self, record: null, cancellation);
-        shipper.Forget(state.Id);
+        try
+        {
+            _ = await streams.AppendAsync(
+                [new(state.Id, state.Event, [.. decision.Events.Select(
+                    e => new TimedEvent(e, time))])], _self, record: null, cancellation);
+        }
+        finally
+        {
+            // Also where it failed: it may stand in the stream all the same.
+            shipper.Forget(state.Id);
+        }
+
         return decision.After;
     }
 

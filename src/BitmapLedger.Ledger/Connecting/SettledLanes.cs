@@ -19,7 +19,7 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
     /// <returns>Gives them back when disposed.</returns>
     /// <exception cref="LedgerException">The Agent is away, or does not get the bitmaps (<c>busy</c>), or has not opened
     /// a volume.</exception>
-    public async Task<IDisposable> TakeAsync(IReadOnlyCollection<Guid> volumeIds, CancellationToken cancellation)
+    public async Task<Settled> TakeAsync(IReadOnlyList<Guid> volumeIds, CancellationToken cancellation)
     {
         var started = clock.GetTimestamp();
         while (true)
@@ -28,9 +28,9 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
             ClosedVolume? closed;
             try
             {
-                var welcome = await agent.StatusAsync(cancellation);
+                var welcome = (Welcome)await agent.AskAsync(new Status(volumeIds), cancellation);
                 if (volumeIds.All(id => welcome.Volumes.Any(v => v.Id == id && v.Complete)))
-                    return taken;
+                    return new(taken, welcome);
                 closed = welcome.Closed.FirstOrDefault(c => volumeIds.Contains(c.Id));
             }
             catch
@@ -50,5 +50,17 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
                     ErrorCode.Busy, "the agent has not got the bitmaps yet", "it gets them when it can; try again");
             await Task.Delay(_pause, clock, cancellation);
         }
+    }
+
+    /// <summary>Lanes that were taken.</summary>
+    /// <param name="lanes">They.</param>
+    /// <param name="agent">What the Agent said then.</param>
+    public sealed class Settled(IDisposable lanes, Welcome agent) : IDisposable
+    {
+        /// <summary>How the Agent and these volumes were when the lanes were taken.</summary>
+        public Welcome Agent => agent;
+
+        /// <summary>Gives the lanes back.</summary>
+        public void Dispose() => lanes.Dispose();
     }
 }

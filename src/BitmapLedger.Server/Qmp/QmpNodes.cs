@@ -15,40 +15,26 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
     private const int AttemptsMax = 20;
 
     /// <summary>Every node, the newest first.</summary>
-    public async Task<JsonNode?> NodesAsync(CancellationToken cancellation)
-    {
-        var shown = new JsonArray();
-        foreach (var state in await NewestFirstAsync(cancellation))
-            shown.Add(await ShowAsync(state, cancellation));
-        return shown;
-    }
+    public async Task<JsonNode?> NodesAsync(CancellationToken cancellation) =>
+        new JsonArray([.. (await LookAsync(await NewestFirstAsync(cancellation), bitmap: null, withSha256: false, cancellation)).Select(Show)]);
 
     /// <summary>Every node as the medium of a device of its name.</summary>
-    public async Task<JsonNode?> DevicesAsync(CancellationToken cancellation)
-    {
-        var shown = new JsonArray();
-        foreach (var state in (await NewestFirstAsync(cancellation)).Reverse())
+    public async Task<JsonNode?> DevicesAsync(CancellationToken cancellation) =>
+        new JsonArray([.. (await NodesAsync(cancellation))!.AsArray().Reverse().Select(n => new JsonObject
         {
-            shown.Add(new JsonObject
-            {
-                ["device"] = state.Name,
-                ["type"] = "unknown",
-                ["removable"] = false,
-                ["locked"] = false,
-                ["inserted"] = await ShowAsync(state, cancellation),
-            });
-        }
-
-        return shown;
-    }
+            ["device"] = n!["node-name"]!.DeepClone(),
+            ["type"] = "unknown",
+            ["removable"] = false,
+            ["locked"] = false,
+            ["inserted"] = n.DeepClone(),
+        })]);
 
     /// <summary>Digest of a bitmap with every write so far.</summary>
     public async Task<JsonNode?> DigestAsync(string node, string bitmap, CancellationToken cancellation)
     {
         if (await actions.FindAsync(node, cancellation) is not { } state)
             throw new QmpException($"Node '{node}' not found");
-        var (_, bits) = await LookAsync(state, bitmap, withSha256: true, cancellation);
-        return bits is [var only]
+        return await LookAsync([state], bitmap, withSha256: true, cancellation) is [{ Bits: [var only] }]
             ? new JsonObject { ["sha256"] = only.Sha256 }
             : throw new QmpException($"Dirty bitmap '{bitmap}' not found");
     }
@@ -56,9 +42,9 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
     private async Task<IReadOnlyList<VolumeState>> NewestFirstAsync(CancellationToken cancellation) =>
         [.. (await streams.AllAsync(cancellation)).OrderByDescending(v => v.Created).ThenByDescending(v => v.Id)];
 
-    private async Task<JsonObject> ShowAsync(VolumeState before, CancellationToken cancellation)
+    private static JsonObject Show(SeenVolume seen)
     {
-        var (state, bits) = await LookAsync(before, bitmap: null, withSha256: false, cancellation);
+        var state = seen.State;
         var shown = new JsonObject
         {
             ["iops_rd"] = 0,
@@ -86,10 +72,16 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
         };
         if (state.Bitmaps.Count == 0)
             return shown;
-        var exported = (await agent.ExportsAsync(cancellation)).Shown(state.Id).ToList();
-        shown["dirty-bitmaps"] = new JsonArray([.. state.Bitmaps.Zip(bits, (b, d) => Show(b, d, exported.Contains(b.Name)))]);
+        shown["dirty-bitmaps"] = new JsonArray([.. InOrder(state.Bitmaps.Zip(seen.Bits), seen.Run).Select(
+            b => Show(b.First, b.Second, seen.Exported.Contains(b.First.Name)))]);
         return shown;
     }
+
+    /// <summary>QEMU puts each bitmap in front, and reads those of earlier runs back in the order in which they were added: the
+    /// newest of this run comes first, and of an earlier run the oldest.</summary>
+    private static IEnumerable<(BitmapState First, BitmapDigest Second)> InOrder(
+        IEnumerable<(BitmapState First, BitmapDigest Second)> newestFirst, Guid run) =>
+        newestFirst.GroupBy(b => b.First.Run).SelectMany(g => g.Key == run ? g : g.Reverse());
 
     private static JsonObject Show(BitmapState bitmap, BitmapDigest bits, bool isExported)
     {
@@ -108,30 +100,61 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
     }
 
     /// <summary>
-    /// The state of a volume, and the bits of its bitmaps at the same time: asked for without its lane, so that questions
+    /// The states of volumes, and the bits of their bitmaps at the same time: asked for without their lanes, so that questions
     /// wait for no command, until both speak of the same bitmaps.
     /// </summary>
-    private async Task<(VolumeState State, IReadOnlyList<BitmapDigest> Bits)> LookAsync(
-        VolumeState state, string? bitmap, bool withSha256, CancellationToken cancellation)
+    private async Task<IReadOnlyList<SeenVolume>> LookAsync(
+        IReadOnlyList<VolumeState> states, string? bitmap, bool withSha256, CancellationToken cancellation)
     {
         for (var attempt = 1; ; attempt++)
         {
             // A command may come and come again: then it is kept out for once.
-            using var lane = attempt > AttemptsMax ? await lanes.TakeAsync([state.Id], cancellation) : null;
+            using var lane = attempt > AttemptsMax ? await lanes.TakeAsync([.. states.Select(s => s.Id)], cancellation) : null;
             if (attempt > 1)
-                state = await streams.LoadAsync(state.Id, cancellation) ?? state;
-            var wanted = state.Bitmaps.Where(b => bitmap is null || b.Name == bitmap).ToList();
-            if (wanted.Count == 0)
-                return (state, []);
-            var answer = (LiveDigests)await agent.AskAsync(new DigestLive(state.Id, bitmap, withSha256), cancellation);
-            if (answer.Size == state.Size && Matches(wanted, answer.Bitmaps))
-                return (state, [.. wanted.Select(w => answer.Bitmaps.First(b => b.Name == w.Name))]);
+                states = await AgainAsync(states, cancellation);
+            Guid[] ids = [.. states.Where(s => Wanted(s, bitmap).Any()).Select(s => s.Id)];
+            if (ids.Length == 0)
+                return [.. states.Select(s => new SeenVolume(s, [], default, []))];
+            var answer = (LiveDigests)await agent.AskAsync(new DigestLive(ids, bitmap, withSha256), cancellation);
+            var seen = states.Select(s => See(s, bitmap, answer)).ToList();
+            var missing = seen.FindIndex(s => s is null);
+            if (missing < 0)
+                return seen!;
             if (lane is not null)
-                throw new LedgerException(Contracts.ErrorCode.Busy, $"the agent has not got the bitmaps of '{state.Name}' yet", "try again");
+                throw new LedgerException(
+                    Contracts.ErrorCode.Busy, $"the agent has not got the bitmaps of '{states[missing].Name}' yet", "try again");
             await Task.Delay(TimeSpan.FromMilliseconds(attempt), TimeProvider.System, cancellation);
         }
     }
 
-    private static bool Matches(List<BitmapState> wanted, IReadOnlyList<BitmapDigest> bits) =>
-        wanted.TrueForAll(w => bits.Any(b => b.Name == w.Name));
+    private async Task<IReadOnlyList<VolumeState>> AgainAsync(IReadOnlyList<VolumeState> states, CancellationToken cancellation)
+    {
+        List<VolumeState> now = [];
+        foreach (var state in states)
+            if (await streams.LoadAsync(state.Id, cancellation) is { Removed: false } there)
+                now.Add(there);
+        return now;
+    }
+
+    private static IEnumerable<BitmapState> Wanted(VolumeState state, string? bitmap) =>
+        state.Bitmaps.Where(b => bitmap is null || b.Name == bitmap);
+
+    /// <summary>A volume beside what the Agent says of it; null when that is of other bitmaps.</summary>
+    private static SeenVolume? See(VolumeState state, string? bitmap, LiveDigests answer)
+    {
+        var wanted = Wanted(state, bitmap).ToList();
+        if (wanted.Count == 0)
+            return new(state, [], answer.Run, []);
+        var live = answer.Volumes.FirstOrDefault(v => v.Id == state.Id);
+        return live is not null && live.Size == state.Size && wanted.TrueForAll(w => live.Bitmaps.Any(b => b.Name == w.Name))
+            ? new(
+                state, [.. wanted.Select(w => live.Bitmaps.First(b => b.Name == w.Name))], answer.Run,
+                [.. answer.Exports.Shown(state.Id)])
+            : null;
+    }
+
+    /// <summary>A volume, the bits of its bitmaps that are wanted, in their order, the run of the Agent, and the bitmaps that
+    /// block exports show.</summary>
+    private sealed record SeenVolume(
+        VolumeState State, IReadOnlyList<BitmapDigest> Bits, Guid Run, IReadOnlyList<string> Exported);
 }

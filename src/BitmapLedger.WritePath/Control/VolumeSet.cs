@@ -97,7 +97,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
                 {
                     Hello { Protocol: not ControlFrame.ProtocolVersion } hello => new Failed(
                         "unsupported", $"control protocol {hello.Protocol}; this agent speaks {ControlFrame.ProtocolVersion}"),
-                    Hello or Status => Welcome(),
+                    Hello => Welcome(ids: null),
+                    Status status => Welcome(status.Ids),
                     OpenVolume open => Done(() => Open(open.Volume)),
                     PublishVolume publish => Done(() => Publish(publish.Id)),
                     CloseVolume close => Done(() => Close(close)),
@@ -105,13 +106,13 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     Settle settle => SettleOne(settle),
                     Digest digest => new Digests(Find(digest.Id).Bitmaps.Digest(digest.Fence)),
                     ReadBits bits => WriteBits(bits),
-                    DigestLive live => LookAt(Find(live.Id), live),
+                    DigestLive live => LookAt(live),
                     MakeDurable durable => MakeOneDurable(Find(durable.Id)),
                     AcknowledgeLoss known => Done(() => Find(known.Id).Journal.AcknowledgeLoss()),
                     SetJournalAside aside => Done(() => SetAside(aside.Id)),
                     SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
-                    ListExports => _blockExports?.Show() ?? new ExportList(Listener: null, []),
+                    ListExports => ShowExports(),
                     StartNbdServer start => Exports().Start(start),
                     StopNbdServer => Exports().Stop(),
                     AddExport add => Exports().Add(add.Export, Find),
@@ -185,9 +186,12 @@ public sealed class VolumeSet : IExportSource, IDisposable
         return new();
     }
 
-    private Welcome Welcome() => new(
-        ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners, [.. _volumes.Values.Select(
-            v => v.Status())], [.. _closed.Values]);
+    private Welcome Welcome(IReadOnlyList<Guid>? ids) => new(
+        ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners,
+        [.. (ids is null ? _volumes.Values : ids.Where(_volumes.ContainsKey).Select(i => _volumes[i])).Select(v => v.Status())],
+        [.. _closed.Values], ShowExports());
+
+    private ExportList ShowExports() => _blockExports?.Show() ?? new(Listener: null, []);
 
     private TrackedVolume Find(Guid id)
     {
@@ -334,8 +338,10 @@ public sealed class VolumeSet : IExportSource, IDisposable
         return new Done();
     }
 
-    private static LiveDigests LookAt(TrackedVolume volume, DigestLive request) =>
-        new(volume.Spec.Size, volume.Bitmaps.DigestLive(request.Bitmap, request.WithSha256));
+    private LiveDigests LookAt(DigestLive request) => new(
+        [.. request.Ids.Where(i => _volumes.ContainsKey(i) || _closed.ContainsKey(i)).Select(Find).Select(v => new LiveVolume(
+            v.Spec.Id, v.Spec.Size, v.Bitmaps.DigestLive(request.Bitmap, request.WithSha256)))],
+        _run, ShowExports());
 
     private ControlReply WriteBits(ReadBits request)
     {
