@@ -53,7 +53,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListen
         _extra = null;
         extra.Listener.Dispose();
         extra.Room?.Close();
-        Drop(c => ReferenceEquals(c.Offered, extra.Offered));
+        Cut(c => ReferenceEquals(c.Offered, extra.Offered));
         if (extra.Listener.Uri.Socket is { } path)
             File.Delete(path);
     }
@@ -64,6 +64,9 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListen
         lock (_lock)
             return _clients.Values.Any(c => ReferenceEquals(c.Connection.Export, export));
     }
+
+    /// <inheritdoc />
+    public void Cut(ITrackedExport export) => Cut(c => ReferenceEquals(c.Export, export));
 
     /// <inheritdoc />
     public void Drop(ITrackedExport export) => Drop(c => ReferenceEquals(c.Export, export));
@@ -78,11 +81,21 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListen
         Drop(_ => true);
     }
 
+    private List<Client> Chosen(Func<ClientConnection, bool> chosen)
+    {
+        lock (_lock)
+            return [.. _clients.Values.Where(c => chosen(c.Connection))];
+    }
+
+    private void Cut(Func<ClientConnection, bool> chosen)
+    {
+        foreach (var client in Chosen(chosen))
+            client.Connection.Abort();
+    }
+
     private void Drop(Func<ClientConnection, bool> chosen)
     {
-        List<Client> ending;
-        lock (_lock)
-            ending = [.. _clients.Values.Where(c => chosen(c.Connection))];
+        var ending = Chosen(chosen);
         foreach (var client in ending)
             client.Connection.StopReceiving();
         // One limit for all of them: many that do not read their replies must not add up.

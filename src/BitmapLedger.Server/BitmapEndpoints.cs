@@ -2,7 +2,6 @@ using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger;
-using BitmapLedger.Ledger.Reading;
 
 namespace BitmapLedger.Server;
 
@@ -12,18 +11,18 @@ internal static class BitmapEndpoints
     public static void MapBitmaps(this IEndpointRouteBuilder app)
     {
         app.MapGet("/v1/volumes/{v}/bitmaps", async (
-            string v, int? limit, string? after, HttpContext http, Queries queries, CancellationToken c) =>
+            string v, int? limit, string? after, HttpContext http, BitmapView view, CancellationToken c) =>
         {
-            var replay = await queries.ReplayAsync(v, "now", bitmap: null, format: null, c);
-            EntityTag.Show(http, replay.At.Event);
-            var (page, next) = Paging.Cut(replay.Bitmaps, b => b.Name, limit, after);
+            var (bitmaps, at) = await view.NowAsync(v, bitmap: null, c);
+            EntityTag.Show(http, at);
+            var (page, next) = Paging.Cut(bitmaps, b => b.Name, limit, after);
             return new BitmapsAnswer(page, next);
         }).Listed("bitmaps").WithSummary("The bitmaps of a volume, newest first");
-        app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, Queries queries, CancellationToken c) =>
+        app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, BitmapView view, CancellationToken c) =>
         {
-            var replay = await queries.ReplayAsync(v, "now", b, format: null, c);
-            EntityTag.Show(http, replay.At.Event);
-            return replay.Bitmaps[0];
+            var (bitmaps, at) = await view.NowAsync(v, b, c);
+            EntityTag.Show(http, at);
+            return bitmaps[0];
         }).WithSummary("A bitmap, with its digest and its extents");
         app.MapPost("/v1/volumes/{v}/bitmaps", async (string v, HttpContext http, Sender send) =>
         {

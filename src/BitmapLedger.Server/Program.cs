@@ -78,6 +78,7 @@ static WebApplication Build(ServerOptions options)
     builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes, options.OwnCluster));
     builder.Services.AddScoped<Sender>();
     builder.Services.AddSingleton<MetricsPage>();
+    builder.Services.AddSingleton<BitmapView>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
     builder.Services.AddSingleton(options).AddSingleton<QuitRequest>().AddSingleton<QmpActions>().AddSingleton<QmpNodes>().AddSingleton<QmpHistory>()

@@ -34,6 +34,7 @@ internal static class VolumeView
     {
         var status = welcome?.Volumes.FirstOrDefault(v => v.Id == state.Id);
         var last = Math.Max(status?.LastLsn ?? 0, state.LastLsn);
+        var exported = welcome?.Exports.Shown(state.Id).ToHashSet(StringComparer.Ordinal) ?? [];
         return new(
             state.Name, state.Size, state.Backend, Export(
                 state.Name, welcome?.Listeners), StateOf(state, status, welcome),
@@ -41,7 +42,7 @@ internal static class VolumeView
                 last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
             status?.Rotations.LongestMicroseconds ?? 0,
             [.. state.Bitmaps.Select(b => new BitmapSummary(
-                b.Name, b.Granularity, b.Recording, b.Persistent, b.Busy, b.Inconsistent,
+                b.Name, b.Granularity, b.Recording, b.Persistent, b.Busy || exported.Contains(b.Name), b.Inconsistent,
                 b.Retention > 0 ? b.Retention : null, b.Retention > 0 ? b.Overflow : null, b.Retention > 0 ? b.Slices.Count : null))],
             Queries.Show(state.Checkpoints), state.Event);
     }

@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Net.Sockets;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using BitmapLedger.Testing;
 
@@ -140,6 +142,13 @@ public sealed class QmpExportTests : IAsyncLifetime
         AssertBoth(s => Map(s, "n", "b"));
         AssertBoth(s => Map(s, "n2", "b2"));
         AssertBoth(s => Map(s, "n3", "b3"));
+        // Ranges that begin and end inside a granule, and at the end of the disk.
+        foreach (var (offset, length) in new[] { (12345, 12345), (0, 1), (65_535, 2), (Size - 777, 777), (2_097_100, 999_999) })
+        {
+            AssertBoth(s => Status(s, "n", "b", offset, length));
+            AssertBoth(s => Status(s, "n2", "b2", offset, length));
+        }
+
         AssertBoth(s => Info(s, "n", "--map=qemu:allocation-depth"));
         AssertBoth(s => Shown(Info(s, "", "--list")));
         AssertBoth(s => Tool.Run("nbdinfo", "--map=qemu:dirty-bitmap:b2", $"nbd+unix:///n?socket={s}").ExitCode);
@@ -177,6 +186,74 @@ public sealed class QmpExportTests : IAsyncLifetime
         using var second = await next;
         Assert.Equal(0u, second.Write(0, 512, 1));
         AssertAlike(Line("query-block-exports"));
+    }
+
+    [Fact]
+    public void Iotest_165_a_disk_that_is_open_for_reading_keeps_its_bits_until_it_is_open_for_writing_again()
+    {
+        var digest = Line("x-debug-block-dirty-bitmap-sha256", """ "node":"v","name":"bitmap0" """);
+        AssertAlike(Start);
+        AssertAlike(Bitmap("add", "bitmap0"));
+        AssertAlike(Export("rw", "v", "\"writable\":true"));
+        AssertBoth(s => Write(s, "v", (0x0fff00, 0x10000, 1), (0x200000, 0x100000, 1)));
+        AssertAlike(Line("block-export-del", """ "id":"rw","mode":"hard" """));
+        var before = Ours(digest);
+        AssertAlike(digest);
+
+        AssertAlike(Export("ro", "v"));
+        AssertBoth(s => Write(s, "v", (0x300000, 0x20000, 2)) != 0);
+        Assert.Equal(before, Ours(digest));
+        AssertAlike(digest);
+        AssertAlike(Line("block-export-del", """ "id":"ro","mode":"hard" """));
+        AssertAlike(Export("rw", "v", "\"writable\":true"));
+        AssertBoth(s => Write(s, "v", (0x300000, 0x20000, 2), (0x3f0000, 0x10000, 2)));
+
+        AssertAlike(digest);
+        Assert.NotEqual(before, Ours(digest));
+    }
+
+    // A client that takes no replies would have to be waited for.
+    [Fact]
+    public void An_export_ends_by_force_at_once_whatever_its_clients_do()
+    {
+        Assert.Equal(Done, Ours(Start));
+        Assert.Equal(Done, Ours(Export("e0", "v", """ "name":"x","writable":true """)));
+        Assert.Equal(Done, Ours(Export("e1", "v", """ "name":"y","writable":true """)));
+        using var deafOnX = new NbdWriter(OurSocket, "x");
+        using var deafOnY = new NbdWriter(OurSocket, "y");
+        deafOnX.AskWithoutReading(reads: 64, length: 1 << 20);
+        deafOnY.AskWithoutReading(reads: 64, length: 1 << 20);
+
+        var started = Stopwatch.StartNew();
+        Assert.Equal(Done, Ours(Line("block-export-del", """ "id":"e0","mode":"hard" """)));
+        Assert.Equal(Done, Ours(Line("nbd-server-stop")));
+
+        // Ten seconds is what an orderly end may take.
+        Assert.InRange(started.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(9));
+        Assert.Equal(Done, Ours(Line("block_resize", """ "node-name":"v","size":8388608 """)));
+    }
+
+    [Fact]
+    public void A_bitmap_that_an_export_shows_is_in_use_wherever_it_is_listed()
+    {
+        Assert.Equal(Done, Ours(Start));
+        _ledger.Json("bitmap", "add", "v", "b0");
+        _ledger.Json("bitmap", "add", "v", "b1");
+        Assert.Equal("b1 False, b0 False", Listed());
+
+        Assert.Equal(Done, Ours(Export("e0", "v", """ "writable":true,"bitmaps":["b0"] """)));
+
+        Assert.Equal("b1 False, b0 True", Listed());
+        Assert.True(_ledger.Json("bitmap", "show", "v", "b0").GetProperty("busy").GetBoolean());
+        Assert.False(_ledger.Json("bitmap", "show", "v", "b1").GetProperty("busy").GetBoolean());
+        Assert.Equal("b1 False, b0 True", Show(_ledger.Json("volume", "show", "v")));
+        Assert.Equal(Done, Ours(Line("block-export-del", """ "id":"e0" """)));
+        Assert.Equal("b1 False, b0 False", Listed());
+
+        string Listed() => Show(_ledger.Json("bitmap", "list", "v"));
+
+        static string Show(JsonElement answer) => string.Join(", ", answer.GetProperty("bitmaps").EnumerateArray()
+            .Select(b => $"{b.GetProperty("name")} {b.GetProperty("busy").GetBoolean()}"));
     }
 
     [Fact]
@@ -242,6 +319,21 @@ public sealed class QmpExportTests : IAsyncLifetime
 
     private static string Map(string socket, string export, string bitmap) =>
         Info(socket, export, $"--map=qemu:dirty-bitmap:{bitmap}");
+
+    /// <summary>Extents of a range, cut off where it ends: a server may say more of the last one.</summary>
+    private static string Status(string socket, string export, string bitmap, long offset, long length) => Tool.Run(
+        "nbdsh", "-c", $"h.add_meta_context('qemu:dirty-bitmap:{bitmap}')", "-c", $"h.connect_uri('nbd+unix:///{export}?socket={socket}')",
+        "-c", $$"""
+            left, shown = {{length}}, []
+            def extents(context, offset, entries, error):
+                global left
+                for bytes, flags in zip(entries[::2], entries[1::2]):
+                    shown.append((min(bytes, left), flags))
+                    left -= min(bytes, left)
+            while left > 0:
+                h.block_status(left, {{offset}} + {{length}} - left, extents)
+            print(shown)
+            """).Expect().Output;
 
     private static string Info(string socket, string export, string option) =>
         Tool.Run("nbdinfo", "--json", option, $"nbd+unix:///{export}?socket={socket}").Expect().Output;

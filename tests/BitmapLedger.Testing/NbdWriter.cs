@@ -38,9 +38,22 @@ public sealed class NbdWriter : IDisposable
     /// <summary>Discards.</summary>
     public uint Discard(long offset, int length) => Request(4, offset, length, []);
 
+    /// <summary>Asks for data and takes none of it.</summary>
+    public void AskWithoutReading(int reads, int length)
+    {
+        for (var i = 0; i < reads; i++)
+            Send(0, 0, length, []);
+    }
+
     public void Dispose() => _socket.Dispose();
 
     private uint Request(ushort type, long offset, int length, byte[] payload)
+    {
+        Send(type, offset, length, payload);
+        return BinaryPrimitives.ReadUInt32BigEndian(Receive(16).AsSpan(4));
+    }
+
+    private void Send(ushort type, long offset, int length, byte[] payload)
     {
         var request = new byte[28 + payload.Length];
         BinaryPrimitives.WriteUInt32BigEndian(request, 0x2560_9513);
@@ -50,7 +63,6 @@ public sealed class NbdWriter : IDisposable
         payload.CopyTo(request, 28);
         for (var sent = 0; sent < request.Length;)
             sent += _socket.Send(request, sent, request.Length - sent, SocketFlags.None);
-        return BinaryPrimitives.ReadUInt32BigEndian(Receive(16).AsSpan(4));
     }
 
     private byte[] Receive(int bytes)

@@ -30,7 +30,7 @@ public sealed record ChangedAnswer(
 /// <param name="Granularity">Bytes a bit.</param>
 /// <param name="Recording">Whether writes marked it.</param>
 /// <param name="Persistent">Whether it outlives the Agent.</param>
-/// <param name="Busy">Whether a job used it.</param>
+/// <param name="Busy">Whether a job used it; asked for now, also whether a block export shows it.</param>
 /// <param name="Inconsistent">Whether its bits cannot be relied on; only of bitmaps that were imported so.</param>
 /// <param name="Count">Dirty bytes as QEMU counts them.</param>
 /// <param name="Sha256">Digest as QEMU computes it.</param>

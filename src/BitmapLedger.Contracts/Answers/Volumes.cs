@@ -10,7 +10,7 @@ public sealed record VolumeLsn(long Last, long Shipped);
 /// <param name="Granularity">Bytes a bit.</param>
 /// <param name="Recording">Whether writes mark it.</param>
 /// <param name="Persistent">Whether it outlives the Agent.</param>
-/// <param name="Busy">Whether a job uses it.</param>
+/// <param name="Busy">Whether a job uses it, or a block export shows it.</param>
 /// <param name="Inconsistent">Whether its bits cannot be relied on.</param>
 /// <param name="Retention">Most slices that it keeps; null when none.</param>
 /// <param name="Overflow">What happens when there is no room for another: <c>fail</c> or <c>cycle</c>; null when it keeps

@@ -39,7 +39,7 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
         if (_uri is null)
             throw new BackendException("not-found", "NBD server not running");
         var ended = Show();
-        EndWhere(_ => true);
+        EndWhere(_ => true, listener.Cut);
         listener.Unlisten();
         _uri = null;
         return ended;
@@ -79,21 +79,22 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
             throw new BackendException("not-found", $"Export '{request.Id}' is not found");
         if (!request.Hard && listener.IsUsed(export))
             throw new BackendException("busy", $"export '{request.Id}' still in use");
-        EndWhere(e => e == export);
+        EndWhere(e => e == export, listener.Cut);
         return new();
     }
 
-    /// <summary>Ends what offers a volume or shows a bitmap of it: it is about to be closed.</summary>
-    public void EndOf(Guid volume) => EndWhere(e => e.Asked.Volume == volume || e.Asked.Bitmaps.Any(b => b.Volume == volume));
+    /// <summary>Ends what offers a volume or shows a bitmap of it: it is about to be closed, so nobody may use it any more.</summary>
+    public void EndOf(Guid volume) =>
+        EndWhere(e => e.Asked.Volume == volume || e.Asked.Bitmaps.Any(b => b.Volume == volume), listener.Drop);
 
-    private void EndWhere(Func<ChosenExport, bool> chosen)
+    private void EndWhere(Func<ChosenExport, bool> chosen, Action<ChosenExport> end)
     {
         var ending = _exports.Where(chosen).ToList();
         _exports = [.. _exports.Except(ending)];
         foreach (var export in ending)
         {
             export.End();
-            listener.Drop(export);
+            end(export);
         }
     }
 }

@@ -14,11 +14,15 @@ public interface IExportListener
     /// <exception cref="Backends.BackendException">It cannot listen there.</exception>
     NbdUri Listen(NbdUri uri, long connectionsMax, IExportSource offered);
 
-    /// <summary>Ends that listener and whoever is connected there.</summary>
+    /// <summary>Ends that listener and cuts off whoever is connected there, without waiting for them.</summary>
     void Unlisten();
 
     /// <summary>Whether clients use an export.</summary>
     bool IsUsed(ITrackedExport export);
+
+    /// <summary>Cuts off whoever is connected to an export, as QEMU does when it is to end at once. What they asked for and
+    /// has begun still ends, and is tracked; nobody waits for it.</summary>
+    void Cut(ITrackedExport export);
 
     /// <summary>Ends the connections to an export and waits for them.</summary>
     void Drop(ITrackedExport export);
