@@ -45,6 +45,47 @@ public sealed class QmpEndpointTests
     }
 
     [Fact]
+    public async Task The_socket_is_where_serve_was_told_and_says_how_the_machine_is()
+    {
+        await using var ledger = await Ledger.StartAsync(l => ["--qmp", l.Scratch("elsewhere.sock")]);
+        await using var qmp = await ConnectAsync(ledger);
+
+        Assert.Contains($" qmp={ledger.Scratch("elsewhere.sock")} ", ledger.ReadyLine, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(ledger.DataDirectory, "run", "qmp.sock")));
+        Assert.Equal(
+            """{"running":true,"singlestep":false,"status":"running"}""",
+            (await qmp.ExecuteAsync("query-status", arguments: null, _never))!.ToJsonString());
+        Assert.Equal("{}", (await qmp.ExecuteAsync("query-name", arguments: null, _never))!.ToJsonString());
+        Assert.Equal("[]", (await qmp.ExecuteAsync("query-tpm", arguments: null, _never))!.ToJsonString());
+    }
+
+    [Fact]
+    public async Task A_policy_that_is_not_named_stays_as_it_was()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        await Do(qmp, "block-dirty-bitmap-add", "b0");
+        Task<JsonNode?> Keep(int slices, params IEnumerable<(string Key, JsonNode Value)> more) =>
+            qmp.ExecuteAsync("block-dirty-bitmap-set-retention", Bitmap("b0", [("slices", slices), .. more]), _never);
+        string Policy() => ledger.Json("volume", "show", "v").GetProperty("bitmaps")[0].GetProperty("overflow").GetString()!;
+
+        await Keep(2);
+        Assert.Equal("fail", Policy());
+        await Keep(1, ("overflow", "cycle"));
+        await Keep(2);
+        Assert.Equal("cycle", Policy());
+        ledger.Json("retention", "set", "v", "b0", "--slices", "1");
+        Assert.Equal("cycle", Policy());
+
+        await Do(qmp, "block-dirty-bitmap-slice-create", "b0");
+        var cycled = await Do(qmp, "block-dirty-bitmap-slice-create", "b0");
+        Assert.Equal("""{"dropped-slices":[{"b0":0}],"slice":1}""", cycled!.ToJsonString());
+        await Keep(1, ("overflow", "fail"));
+        Assert.Equal("Bitmap 'b0' already retains 1 slices", await RefusalAsync(qmp, "block-dirty-bitmap-slice-create", Bitmap("b0")));
+    }
+
+    [Fact]
     public async Task A_command_id_acts_once_and_can_be_looked_up()
     {
         await using var ledger = await Ledger.StartAsync();

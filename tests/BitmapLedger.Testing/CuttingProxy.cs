@@ -5,7 +5,7 @@ namespace BitmapLedger.Testing;
 /// <summary>
 /// Stands between a client and a PostgreSQL socket. While it cuts, each connection ends without a word after a number of
 /// bytes drawn from a seeded random: before, in the middle of and after whatever is asked, answers and commits included. It
-/// can also end a connection just where PostgreSQL says that it has committed.
+/// can also end a connection just where PostgreSQL says that it has committed. Meanwhile it counts what passes.
 /// </summary>
 public sealed class CuttingProxy : IAsyncDisposable
 {
@@ -17,6 +17,7 @@ public sealed class CuttingProxy : IAsyncDisposable
     private readonly Task _accepting;
     private int _cuts;
     private int _toLose;
+    private long _passed;
     private volatile bool _cutting;
 
     /// <summary>CommandComplete of a COMMIT.</summary>
@@ -47,6 +48,9 @@ public sealed class CuttingProxy : IAsyncDisposable
 
     /// <summary>The next so many commits are done, and their acknowledgement is not passed on.</summary>
     public void LoseAcknowledgements(int count) => Volatile.Write(ref _toLose, count);
+
+    /// <summary>Bytes that have passed, both ways.</summary>
+    public long Passed => Interlocked.Read(ref _passed);
 
     public async ValueTask DisposeAsync()
     {
@@ -99,6 +103,7 @@ public sealed class CuttingProxy : IAsyncDisposable
                 var passed = canLose && Loses(bytes.AsSpan(0, count)) ? 0 : _cutting ? budget.Take(count) : count;
                 for (var sent = 0; sent < passed;)
                     sent += await to.SendAsync(bytes.AsMemory(sent, passed - sent), _ending.Token);
+                Interlocked.Add(ref _passed, passed);
                 if (passed == count)
                     continue;
                 Interlocked.Increment(ref _cuts);

@@ -25,12 +25,20 @@ public sealed class QmpLines : IDisposable
     /// <summary>Sends requests in one go and returns their replies, in order.</summary>
     public string[] Ask(params IReadOnlyList<string> requests)
     {
-        _socket.Send(Encoding.UTF8.GetBytes(string.Join('\n', requests) + "\n"));
-        var replies = new string[requests.Count];
-        for (var i = 0; i < replies.Length; i++)
-            replies[i] = Line();
-        return replies;
+        Send(requests);
+        return Receive(requests.Count);
     }
+
+    /// <summary>Sends requests in one go; their replies are yet to be received.</summary>
+    public void Send(IReadOnlyList<string> requests)
+    {
+        var bytes = Encoding.UTF8.GetBytes(string.Join('\n', requests) + "\n");
+        for (var sent = 0; sent < bytes.Length;)
+            sent += _socket.Send(bytes.AsSpan(sent));
+    }
+
+    /// <summary>Receives that many replies, in order.</summary>
+    public string[] Receive(int count) => [.. Enumerable.Range(0, count).Select(_ => Line())];
 
     /// <summary>What a command returns.</summary>
     public JsonNode? Execute(string request)

@@ -11,10 +11,17 @@ namespace BitmapLedger.Conformance.Tests.Lockstep;
 public sealed class LockstepTests(ITestOutputHelper output)
 {
     private const int StepsPerRound = 50;
-    private const int Pairs = 4;
+
+    /// <summary>Rounds of a pair: what a volume has behind it, and so the costs of a command, stay as they are.</summary>
+    private const int RoundsPerPair = 40;
+
+    /// <summary>Every so many steps the digests of all bitmaps are compared.</summary>
+    private const int StepsPerWhole = 10;
+
+    private const int Lanes = 3;
     private const long Size = 1_000_448;
 
-    private static readonly int _steps = Number("BITMAPLEDGER_LOCKSTEP_STEPS") ?? 4_000;
+    private static readonly int _steps = Number("BITMAPLEDGER_LOCKSTEP_STEPS") ?? 20_000;
 
     [Fact]
     public async Task Whatever_is_done_qemu_and_we_answer_alike_and_hold_the_same_bits()
@@ -23,62 +30,61 @@ public sealed class LockstepTests(ITestOutputHelper output)
         var seed = Number("BITMAPLEDGER_LOCKSTEP_SEED") ?? Environment.TickCount & int.MaxValue;
         var started = Stopwatch.StartNew();
 
-        var failures = await Task.WhenAll(Enumerable.Range(0, Pairs).Select(p => Task.Factory.StartNew(
-            () => Run(ledger, p, seed), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+        var failures = await Task.WhenAll(Enumerable.Range(0, Lanes).Select(lane => Task.Factory.StartNew(
+            () => Run(ledger, lane, seed), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
 
         var text = $"{_steps} steps from seed {seed} in {started.Elapsed.TotalSeconds:0} s, {_steps / started.Elapsed.TotalSeconds:0} a second";
         output.WriteLine(text);
         Assert.True(failures.All(f => f is null), $"{text}\n{string.Join("\n\n", failures.Where(f => f is not null))}\n{ledger.Logs()}");
     }
 
-    private static string? Run(Ledger ledger, int number, int seed)
+    [Fact]
+    public void A_sequence_that_fails_is_shrunk_to_the_steps_that_make_it_fail()
     {
-        var directory = Directory.CreateDirectory(ledger.Scratch($"q{number}")).FullName;
+        var steps = new StepGenerator(1).Steps(StepsPerRound);
+        Step[] culprits = [steps[7], steps[8], steps[31]];
+
+        var (least, said) = Shrinking.Least(steps, "all of them", s => culprits.All(s.Contains) ? $"{s.Count} steps" : null);
+
+        Assert.Equal(culprits, least);
+        Assert.Equal("3 steps", said);
+    }
+
+    private static string? Run(Ledger ledger, int lane, int seed)
+    {
+        var directory = Directory.CreateDirectory(ledger.Scratch($"q{lane}")).FullName;
         using var qemu = new QemuStorageDaemon(directory, 1 << 20);
-        using var pair = new Pair(ledger, qemu, directory, $"p{number}", Size);
-        for (var round = 0; round * StepsPerRound * Pairs < _steps; round++)
+        var rounds = (_steps + (StepsPerRound * Lanes) - 1) / (StepsPerRound * Lanes);
+        for (var first = 0; first < rounds; first += RoundsPerPair)
         {
-            var roundSeed = HashCode(seed, number, round);
-            var steps = new StepGenerator(roundSeed).Steps(StepsPerRound);
-            if (Try(pair, steps) is not { } parted)
-                continue;
-            var (least, said) = Shrink(pair, steps, parted);
-            return $"seed {seed}, pair {number}, round {round}: the two sides part after\n{string.Join('\n', least)}\n{said}";
+            using var pair = new Pair(ledger, qemu, directory, $"p{lane}-{first}", Size);
+            for (var round = first; round < Math.Min(rounds, first + RoundsPerPair); round++)
+            {
+                var steps = new StepGenerator(HashCode(seed, lane, round)).Steps(StepsPerRound);
+                if (Try(pair, steps) is not { } parted)
+                    continue;
+                var (least, said) = Shrinking.Least(steps, parted, s => Try(pair, s));
+                return $"seed {seed}, lane {lane}, round {round}: the two sides part after\n{string.Join('\n', least)}\n{said}";
+            }
+
+            pair.Remove(ledger);
         }
 
         return null;
     }
 
-    private static string? Try(Pair pair, List<Step> steps)
+    private static string? Try(Pair pair, IReadOnlyList<Step> steps)
     {
         if (pair.Reset(Size) is { } before)
             return before;
-        foreach (var step in steps)
-            if (pair.Do(step) is { } parted)
+        for (var i = 0; i < steps.Count; i++)
+            if (pair.Do(steps[i], whole: i % StepsPerWhole == StepsPerWhole - 1 || i == steps.Count - 1) is { } parted)
                 return parted;
         return null;
     }
 
-    /// <summary>Leaves out halves, quarters … single steps, as long as what is left still parts the two.</summary>
-    private static (List<Step> Steps, string Said) Shrink(Pair pair, List<Step> steps, string said)
-    {
-        for (var chunk = steps.Count / 2; chunk > 0; chunk /= 2)
-        {
-            for (var at = 0; at + chunk <= steps.Count;)
-            {
-                List<Step> shorter = [.. steps.Take(at), .. steps.Skip(at + chunk)];
-                if (Try(pair, shorter) is { } parted)
-                    (steps, said) = (shorter, parted);
-                else
-                    at += chunk;
-            }
-        }
-
-        return (steps, said);
-    }
-
     /// <summary>The same in every run, unlike .NET's.</summary>
-    private static int HashCode(int seed, int pair, int round) => unchecked((((seed * 31) + pair) * 1_000_003) + round);
+    private static int HashCode(int seed, int lane, int round) => unchecked((((seed * 31) + lane) * 1_000_003) + round);
 
     private static int? Number(string variable) =>
         int.TryParse(Environment.GetEnvironmentVariable(variable), out var number) ? number : null;

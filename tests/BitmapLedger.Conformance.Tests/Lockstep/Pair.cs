@@ -49,30 +49,47 @@ internal sealed class Pair : IDisposable
     private string NbdSocket => Path.Combine(_directory, "nbd.sock");
 
     /// <summary>Does a step on both sides; says how they part, or null.</summary>
-    public string? Do(Step step) => step switch
+    /// <param name="step">The step.</param>
+    /// <param name="whole">Whether the digests of all bitmaps are compared, and not only of those that the step may have
+    /// changed. Flags and counts of all are, in any case.</param>
+    public string? Do(Step step, bool whole) => step switch
     {
-        Step.Command command => Command(command),
-        Step.Write write => Write(write),
+        Step.Command command => Command(command, whole),
+        Step.Write write => Write(write, whole),
         Step.Resize resize => Resize(resize.Node, resize.Sectors * 512),
         _ => throw new ArgumentOutOfRangeException(nameof(step), step, "No such step."),
-    } ?? Compare();
+    };
 
     /// <summary>Both as they were at first.</summary>
     public string? Reset(long size)
     {
-        if (Compare() is { } parted)
+        if (Compare([], Everything()) is { } parted)
             return parted;
-        foreach (var (node, shown) in _nodes.Zip(_last))
+        JsonArray removals = new([.. Everything().Select(b => new JsonObject
         {
-            foreach (var name in Names(shown))
-            {
-                var removal = new Step.Command("block-dirty-bitmap-remove", new JsonObject { ["node"] = node, ["name"] = name });
-                if (Command(removal) is { } refused)
-                    return refused;
-            }
+            ["type"] = "block-dirty-bitmap-remove",
+            ["data"] = new JsonObject { ["node"] = _nodes[b.Node], ["name"] = b.Name },
+        })]);
+        var removal = WireText.Write(new JsonObject
+        {
+            ["execute"] = "transaction",
+            ["arguments"] = new JsonObject { ["actions"] = removals },
+        });
+        return (removals.Count == 0 ? null : Compare([removal], []))
+            ?? (_sizes[0] == size ? null : Resize(0, size)) ?? (_sizes[1] == size ? null : Resize(1, size));
+    }
+
+    /// <summary>Takes the nodes off both sides, for another pair to come.</summary>
+    public void Remove(Ledger ledger)
+    {
+        foreach (var (node, number) in _nodes.Select((n, i) => (n, i)))
+        {
+            Close(number);
+            ledger.Json("volume", "remove", node);
+            _theirs.Execute($$$"""{"execute":"blockdev-del","arguments":{"node-name":"{{{node}}}"}}""");
         }
 
-        return (_sizes[0] == size ? null : Resize(0, size)) ?? (_sizes[1] == size ? null : Resize(1, size)) ?? Compare();
+        _theirs.Execute("""{"execute":"nbd-server-stop"}""");
     }
 
     public void Dispose()
@@ -87,19 +104,17 @@ internal sealed class Pair : IDisposable
         _theirs.Dispose();
     }
 
-    private string? Command(Step.Command command)
+    private string? Command(Step.Command command, bool whole)
     {
         var request = new JsonObject { ["execute"] = command.Name, ["arguments"] = command.Arguments.DeepClone() };
-        Name(request);
+        var named = Name(request).ToList();
         var text = WireText.Write(request);
-        if (_differences.Crashes(text) || EnablesUnknown(request["arguments"]!))
-            return null;
-        var theirs = _theirs.Ask(text)[0];
-        var ours = _ours.Ask(text)[0];
-        return theirs == ours ? null : $"{text}\nQEMU: {theirs}\nwe:   {ours}";
+        return _differences.Crashes(text) || EnablesUnknown(request["arguments"]!)
+            ? null
+            : Compare([text], whole ? Everything().Concat(named) : named);
     }
 
-    private string? Write(Step.Write write)
+    private string? Write(Step.Write write, bool whole)
     {
         var (node, size) = (write.Node, _sizes[write.Node]);
         var offset = (long)(write.At * size);
@@ -108,7 +123,9 @@ internal sealed class Pair : IDisposable
             return null;
         var (ours, theirs) = _writers[node];
         var (we, they) = (Send(ours), Send(theirs));
-        return we == they ? null : $"{write.Kind} {offset}+{length} of {size}: QEMU says {they}, we say {we}";
+        return we == they
+            ? Compare([], Everything().Where(b => whole || b.Node == node))
+            : $"{write.Kind} {offset}+{length} of {size}: QEMU says {they}, we say {we}";
 
         uint Send(NbdWriter writer) => write.Kind switch
         {
@@ -121,13 +138,10 @@ internal sealed class Pair : IDisposable
     private string? Resize(int node, long size)
     {
         Close(node);
-        var request = $$$"""{"execute":"block_resize","arguments":{"node-name":"{{{_nodes[node]}}}","size":{{{size}}}}}""";
-        var theirs = _theirs.Ask(request)[0];
-        var ours = _ours.Ask(request)[0];
-        if (theirs.StartsWith("{\"return\"", StringComparison.Ordinal))
-            _sizes[node] = size;
+        var parted = Compare(
+            [$$$"""{"execute":"block_resize","arguments":{"node-name":"{{{_nodes[node]}}}","size":{{{size}}}}}"""], Everything());
         Open(node);
-        return theirs == ours ? null : $"{request}\nQEMU: {theirs}\nwe:   {ours}";
+        return parted;
     }
 
     private void Open(int node)
@@ -147,33 +161,33 @@ internal sealed class Pair : IDisposable
         _theirs.Await("BLOCK_EXPORT_DELETED");
     }
 
-    /// <summary>Queries and digests of both sides.</summary>
-    private string? Compare()
+    /// <summary>Sends requests to both sides, and behind them the query and digests, all in one go; says how they part.</summary>
+    private string? Compare(IReadOnlyList<string> requests, IEnumerable<(int Node, string Name)> digests)
     {
         const string query = """{"execute":"query-named-block-nodes"}""";
-        var reply = _ours.Ask(query)[0];
-        if (!reply.StartsWith("{\"return\"", StringComparison.Ordinal))
-            return $"{query}\nwe:   {reply}";
-        _last = Nodes(_theirs.Ask(query)[0]);
-        var ours = Nodes(reply);
-        foreach (var (they, we) in _last.Zip(ours))
-        {
-            if (WireText.Write(they) is var theirText && WireText.Write(we) is var ourText && theirText != ourText)
-                return $"QEMU: {theirText}\nwe:   {ourText}";
-        }
-
-        string[] digests = [.. _nodes.Zip(_last).SelectMany(n => Names(n.Second).Select(name => WireText.Write(new JsonObject
+        string[] batch = [.. requests, query, .. digests.Distinct().Select(b => WireText.Write(new JsonObject
         {
             ["execute"] = "x-debug-block-dirty-bitmap-sha256",
-            ["arguments"] = new JsonObject { ["node"] = n.First, ["name"] = name },
-        })))];
-        if (digests.Length == 0)
-            return null;
-        foreach (var (request, (they, we)) in digests.Zip(_theirs.Ask(digests).Zip(_ours.Ask(digests))))
-            if (they != we)
-                return $"{request}\nQEMU: {they}\nwe:   {we}";
-        return null;
+            ["arguments"] = new JsonObject { ["node"] = _nodes[b.Node], ["name"] = b.Name },
+        }))];
+        _ours.Send(batch);
+        _theirs.Send(batch);
+        var (theirs, ours) = (_theirs.Receive(batch.Length), _ours.Receive(batch.Length));
+        var asked = requests.Count;
+        if (!ours[asked].StartsWith("{\"return\"", StringComparison.Ordinal))
+            return $"{query}\nwe:   {ours[asked]}";
+        _last = Nodes(theirs[asked]);
+        for (var node = 0; node < _nodes.Length; node++)
+            _sizes[node] = (long)_last[node]["image"]!["virtual-size"]!;
+        (theirs[asked], ours[asked]) = (Shown(_last), Shown(Nodes(ours[asked])));
+        var parts = Enumerable.Range(0, batch.Length).FirstOrDefault(i => theirs[i] != ours[i], -1);
+        return parts < 0 ? null : $"{batch[parts]}\nQEMU: {theirs[parts]}\nwe:   {ours[parts]}";
     }
+
+    private static string Shown(List<JsonObject> nodes) => string.Join('\n', nodes.Select(n => WireText.Write(n)));
+
+    /// <summary>Every bitmap that was there at the last comparison.</summary>
+    private IEnumerable<(int Node, string Name)> Everything() => _last.SelectMany((n, i) => Names(n).Select(name => (i, name)));
 
     private List<JsonObject> Nodes(string reply)
     {
@@ -205,22 +219,25 @@ internal sealed class Pair : IDisposable
         return false;
     }
 
-    private void Name(JsonNode? value)
+    /// <summary>Puts the names of the nodes in, and says which bitmaps are named.</summary>
+    private IEnumerable<(int Node, string Name)> Name(JsonNode? value)
     {
         if (value is JsonArray elements)
+            return elements.SelectMany(Name).ToList();
+        if (value is not JsonObject members)
+            return [];
+        List<(int Node, string Name)> named = [];
+        if (Text(members["node"]) is "A" or "B")
         {
-            foreach (var element in elements)
-                Name(element);
+            var node = Text(members["node"]) == "A" ? 0 : 1;
+            members["node"] = _nodes[node];
+            named.AddRange(new[] { Text(members["name"]), Text(members["target"]) }.OfType<string>().Select(n => (node, n)));
         }
-        else if (value is JsonObject members)
-        {
-            foreach (var (key, inner) in members.ToList())
-            {
-                if (key == "node" && inner is JsonValue node && node.TryGetValue<string>(out var text) && text is "A" or "B")
-                    members[key] = _nodes[(string)inner! == "A" ? 0 : 1];
-                else
-                    Name(inner);
-            }
-        }
+
+        foreach (var (_, inner) in members.ToList())
+            named.AddRange(Name(inner));
+        return named;
+
+        static string? Text(JsonNode? member) => member is JsonValue text && text.TryGetValue<string>(out var found) ? found : null;
     }
 }
