@@ -90,6 +90,29 @@ public sealed class QuotaTests
         Assert.Equal(6, await SegmentsAsync(ledger));
     }
 
+    [Fact]
+    public async Task What_a_command_or_a_query_has_shipped_no_longer_counts_as_waiting_although_nothing_is_written_after_it()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", $"{Size}");
+        ledger.Json("bitmap", "add", "v", "b");
+        ledger.Json("retention", "set", "v", "b", "--slices", "4");
+        string[][] lines = [["slice", "bank", "v", "b"], ["bitmap", "show", "v", "b"]];
+        foreach (var (line, i) in lines.Select((l, i) => (l, i)))
+        {
+            NbdShell.Write(ledger.Export("v"), [(0, 512)]);
+            ledger.Json(line);
+            using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+            while (!IsShipped(await ledger.MetricsAsync(), i + 1))
+                await Task.Delay(20, limit.Token);
+        }
+
+        static bool IsShipped(IReadOnlyDictionary<string, double> metrics, long lsn) =>
+            metrics["bitmapledger_volume_last_lsn{volume=\"v\"}"] == lsn
+            && metrics["bitmapledger_volume_unshipped_bytes{volume=\"v\"}"] == 0
+            && metrics["bitmapledger_volume_unshipped_seconds{volume=\"v\"}"] == 0;
+    }
+
     private static async Task<double> SegmentsAsync(Ledger ledger) =>
         (await ledger.MetricsAsync())["bitmapledger_volume_journal_quota_bytes{volume=\"v\"}"] / ((16 << 20) - 512);
 

@@ -40,16 +40,18 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <summary>Looks at a journal no more. One caller at a time.</summary>
     public void Unwatch(Guid volumeId) => _watched = [.. _watched.Where(id => id != volumeId)];
 
-    /// <summary>Whether something is worth a block, or it is not known: looks at the journal only.</summary>
+    /// <summary>Whether something is worth a block, or the Agent is to hear what a command or a query has shipped, or it is not
+    /// known: looks at the journal only.</summary>
     /// <exception cref="CorruptionException">The journal is damaged; said once.</exception>
     public bool IsRipe(Guid volumeId)
     {
         if (!_volumes.TryGetValue(volumeId, out var volume))
             return true;
-        return volume.TryFill() && IsRipe(volume);
+        return volume.TryFill() && (IsRipe(volume) || IsToRelease(volume));
     }
 
-    /// <summary>Ships what is worth a block: 4,096 writes, or what has waited for a second; and what stands behind it.</summary>
+    /// <summary>Ships what is worth a block: 4,096 writes, or what has waited for a second; and what stands behind it. Tells the
+    /// Agent what is in the stream, whoever has shipped it.</summary>
     /// <param name="volumeId">The volume.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <returns>Whether there may be more at once; false for a journal whose damage was thrown before.</returns>
@@ -57,11 +59,16 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     public async Task<bool> ShipRipeAsync(Guid volumeId, CancellationToken cancellation)
     {
         var volume = await OpenAsync(volumeId, cancellation);
-        if (!volume.TryFill() || !IsRipe(volume))
+        if (!volume.TryFill())
             return false;
-        var through = await DurableAsync(volumeId, volume, cancellation);
-        var more = await ShipAsync(volumeId, volume, through, ShipmentsMax, cancellation);
-        await ReleaseAsync(volumeId, volume.LastLsn, cancellation);
+        var more = false;
+        if (IsRipe(volume))
+        {
+            var through = await DurableAsync(volumeId, volume, cancellation);
+            more = await ShipAsync(volumeId, volume, through, ShipmentsMax, cancellation);
+        }
+
+        await ReleaseAsync(volumeId, volume, cancellation);
         return more;
     }
 
@@ -92,6 +99,8 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     }
 
     private static bool IsRipe(ShippingVolume volume) => volume.Waiting >= BlockGood || volume.Waits >= _ageMax;
+
+    private bool IsToRelease(ShippingVolume volume) => agent.IsConnected && volume.LastLsn > volume.ReleasedLsn;
 
     private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
     {
@@ -154,6 +163,9 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
                 volume.LastLsn = shipment.LastLsn;
                 if (next is null)
                     return shipment.IsFull;
+                // Writers that wait for room in the journal do not wait for the end of a backlog.
+                if (shipped % ShipmentsMax == 0)
+                    await ReleaseAsync(volumeId, volume, cancellation);
                 shipment = next;
             }
 
@@ -166,17 +178,20 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         }
     }
 
-    private async Task ReleaseAsync(Guid volumeId, long lsn, CancellationToken cancellation)
+    private async Task ReleaseAsync(Guid volumeId, ShippingVolume volume, CancellationToken cancellation)
     {
-        if (!agent.IsConnected)
+        if (!IsToRelease(volume))
             return;
+        var lsn = volume.LastLsn;
         try
         {
             await agent.AskAsync(new Release(volumeId, lsn), cancellation);
         }
         catch (LedgerException)
         {
-            // The Agent keeps the segments a little longer; the next block says it again.
+            // The Agent keeps the segments a little longer; the next block, or the next meeting, says it again.
         }
+
+        volume.ReleasedLsn = lsn;
     }
 }

@@ -38,6 +38,9 @@ internal sealed class ShippingVolume(
     /// <summary>Last LSN in the stream.</summary>
     public long LastLsn { get; set; } = lastLsn;
 
+    /// <summary>Last LSN that the Agent was told to be in the stream, as far as is known here; 0 for none.</summary>
+    public long ReleasedLsn { get; set; }
+
     /// <summary>Writes read from the journal and in no shipment yet.</summary>
     public int Waiting { get; private set; }
 
