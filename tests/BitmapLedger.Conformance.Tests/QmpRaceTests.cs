@@ -100,7 +100,7 @@ public sealed class QmpRaceTests : IAsyncLifetime
             {
                 Assert.Equal(0u, disk.Write(i * granule, 512, 1));
                 var banked = await Do("block-dirty-bitmap-slice-create", Bitmap());
-                Assert.Equal(i, (int)banked!["slice"]!);
+                Assert.Equal(i, (long)banked!["slice"]!);
                 if (readers.Exists(r => r.IsCompleted))
                     break;
             }
@@ -116,7 +116,7 @@ public sealed class QmpRaceTests : IAsyncLifetime
             while (!enough.IsCancellationRequested)
             {
                 var slices = (await client.ExecuteAsync("query-block-dirty-bitmap-slices", Bitmap(), _never))!.AsArray()
-                    .Select(s => (Number: (int)s!["slice"]!, Count: (int)s["count"]!, Digest: (string)s["sha256"]!)).ToList();
+                    .Select(s => (Number: (int)(long)s!["slice"]!, Count: (int)(long)s["count"]!, Digest: (string)s["sha256"]!)).ToList();
                 Assert.InRange(slices.Count, 0, kept);
                 Assert.Equal(Enumerable.Range(slices.Count == 0 ? 0 : slices[0].Number, slices.Count), slices.Select(s => s.Number));
                 Assert.All(slices, s => Assert.Equal((granule, DigestOf(s.Number)), (s.Count, s.Digest)));
