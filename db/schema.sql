@@ -445,22 +445,31 @@ END;
 $function$;
 
 
+CREATE TABLE IF NOT EXISTS bitmapledger.projection_versions (
+    projection    varchar    NOT NULL,
+    active        integer    NOT NULL,
+    building      integer    NULL,
+    latest        integer    NOT NULL,
+CONSTRAINT pkey_projection_versions_projection PRIMARY KEY (projection)
+);
 CREATE TABLE IF NOT EXISTS bitmapledger.bitmap_bits (
     volume_id     uuid       NOT NULL,
+    version       integer    NOT NULL,
     event         bigint     NOT NULL,
     state         jsonb      NOT NULL,
     names         text[]     NOT NULL,
     bits          bytea[]    NOT NULL,
     successors    bytea[]    NOT NULL,
     unfolded      bytea      NULL,
-CONSTRAINT pkey_bitmap_bits_volume_id PRIMARY KEY (volume_id)
+CONSTRAINT pkey_bitmap_bits_volume_id_version PRIMARY KEY (volume_id, version)
 );
 CREATE TABLE IF NOT EXISTS bitmapledger.slice_bits (
     volume_id    uuid       NOT NULL,
+    version      integer    NOT NULL,
     bitmap       varchar    NOT NULL,
     slice        bigint     NOT NULL,
     bits         bytea      NOT NULL,
-CONSTRAINT pkey_slice_bits_volume_id_bitmap_slice PRIMARY KEY (volume_id, bitmap, slice)
+CONSTRAINT pkey_slice_bits_volume_id_version_bitmap_slice PRIMARY KEY (volume_id, version, bitmap, slice)
 );
 CREATE TABLE IF NOT EXISTS bitmapledger.union_nodes (
     volume_id      uuid       NOT NULL,
@@ -765,3 +774,6 @@ create table if not exists bitmapledger.schema_version (version integer not null
 alter table bitmapledger.mt_events alter column bdata set storage external;
 alter table bitmapledger.union_nodes alter column bits set storage external;
 create index if not exists mt_events_commands on bitmapledger.mt_events (stream_id, version) where type <> 'writes_recorded';
+alter table bitmapledger.bitmap_bits alter column bits set storage external, alter column successors set storage external,
+    alter column unfolded set storage external;
+alter table bitmapledger.slice_bits alter column bits set storage external;

@@ -98,7 +98,7 @@ internal static class OperationVerbs
             return Print(session, await api.GetAsync("v1/projections"));
         });
         var name = new Argument<string>("NAME") { Description = "Its name", DefaultValueFactory = _ => "bitmap-bits" };
-        var rebuild = new Command("rebuild", "Drops a projection and builds it again while writes go on") { name };
+        var rebuild = new Command("rebuild", "Builds a projection again, beside the one that answers are made of until then") { name };
         global.Handle(rebuild, async (parsed, session, api) =>
         {
             var which = parsed.GetValue(name)!;
@@ -116,7 +116,7 @@ internal static class OperationVerbs
     {
         using var api = session.Connect();
         var projections = JsonSerializer.Deserialize(await api.GetAsync("v1/projections"), ApiJson.Default.ProjectionsAnswer)!.Projections;
-        return projections.FirstOrDefault(p => p.Name == name) is { } at ? new(at.Sequence, at.Sequence + at.Behind) : null;
+        return projections.FirstOrDefault(p => p.Name == name)?.Building is { } at ? new(at.Sequence, at.Sequence + at.Behind) : null;
     }
 
     private static Command Database(GlobalOptions global)

@@ -8,18 +8,22 @@ using Prometheus;
 namespace BitmapLedger.Server;
 
 /// <summary>
-/// <c>GET /metrics</c> in Prometheus' text format. Everything is asked at the scrape, from the Agent and not from
-/// PostgreSQL, so that the page is there when it is needed most; a volume that is gone leaves no series behind.
+/// <c>GET /metrics</c> in Prometheus' text format: what the server has counted, and what the Agent says at the scrape. Nothing
+/// is asked of PostgreSQL, so that the page is there when it is needed most; a volume that is gone leaves no series behind.
 /// </summary>
-internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, TimeProvider clock)
+internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, MeterSeries meters, TimeProvider clock)
 {
     private const long BytesPerWriteInJournal = 64;
 
     private static readonly string[] _perVolume = ["volume"];
 
-    public static void Map(WebApplication app) =>
+    public static void Map(WebApplication app)
+    {
+        // Made before anything is counted: the first scrape may be late.
+        app.Services.GetRequiredService<MeterSeries>();
         app.MapGet("/metrics", (MetricsPage page, HttpContext http) => page.WriteAsync(http))
             .WithSummary("Metrics in the text format of Prometheus").Produces<string>(contentType: "text/plain");
+    }
 
     private async Task WriteAsync(HttpContext http)
     {
@@ -33,6 +37,7 @@ internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, TimeProv
             Add(metrics, volume);
         http.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
         await registry.CollectAndExportAsTextAsync(http.Response.Body, http.RequestAborted);
+        await meters.WriteAsync(http.Response.Body, http.RequestAborted);
     }
 
     private void Add(MetricFactory metrics, VolumeStatus volume)

@@ -20,7 +20,7 @@ internal static class OperationEndpoints
             return new ProjectionsAnswer(page, next);
         }).Listed("projections").WithSummary("How far each projection is");
         app.MapPost("/v1/projections/{p}/rebuild", (string p, ProjectionControl projections, CancellationToken c) =>
-            projections.RebuildAsync(p, c)).WithSummary("Drops a projection and builds it again while writes go on");
+            projections.RebuildAsync(p, c)).WithSummary("Builds a projection again, beside the one that answers are made of until then");
         app.MapGet("/v1/projections/{p}/step", Step).Produces<ProjectionStepsAnswer>()
             .WithSummary("Walks a projection event by event and says what each changes");
         app.MapGet("/v1/schema", (LedgerSchema schema, CancellationToken c) => schema.StatusAsync(c))

@@ -77,7 +77,8 @@ static WebApplication Build(ServerOptions options)
     builder.Host.UseWolverine(Configure);
     builder.Services.AddLedger(options.Database, new(options.DataDirectory, options.JournalQuotaBytes, options.OwnCluster));
     builder.Services.AddScoped<Sender>();
-    builder.Services.AddSingleton<MetricsPage>();
+    builder.Services.AddSingleton<MeterSeries>().AddSingleton<MetricsPage>();
+    builder.AddExport();
     builder.Services.AddSingleton<BitmapView>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
@@ -102,6 +103,7 @@ static WebApplication Build(ServerOptions options)
     app.UseMiddleware<PostgresGate>();
     app.UseRouting();
     app.Use(RawPath.UnescapeAsync);
+    app.Use(QueryTimes.MeasureAsync);
     var api = app.MapGroup("").AddEndpointFilter(AnswerLines.WriteAsync);
     api.MapVolumes();
     api.MapBitmaps();

@@ -51,7 +51,7 @@ public sealed class ProjectionTests(PostgresFixture postgres)
     public async Task A_page_whose_commit_failed_is_projected_anew_from_the_row()
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
-        var projection = new BitmapBitsProjection(new(ledger.Source));
+        var projection = new BitmapBitsProjection(new(ledger.Source), ledger.Index);
         await GrowAsync(ledger, 20);
         await ProjectAsync(ledger, projection, 1, 22, commit: true);
         await GrowAsync(ledger, 20);
@@ -78,7 +78,7 @@ public sealed class ProjectionTests(PostgresFixture postgres)
         foreach (var pageEvents in (int[])[100, 7, 1])
         {
             await SqlAsync(ledger, "delete from bitmapledger.bitmap_bits");
-            var projection = new BitmapBitsProjection(new(ledger.Source));
+            var projection = new BitmapBitsProjection(new(ledger.Source), ledger.Index);
             for (var first = 1; first <= 44; first += pageEvents)
                 await ProjectAsync(ledger, projection, first, Math.Min(44, first + pageEvents - 1), commit: true);
             await EqualAsync(ledger);
@@ -89,22 +89,32 @@ public sealed class ProjectionTests(PostgresFixture postgres)
         Assert.Contains("\"unfolded\":\"", Assert.Single(rows), StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Rows_of_schema_4_are_followed_as_they_are()
+    [Theory]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
+    [InlineData(6)]
+    public async Task Rows_of_an_older_schema_are_followed_as_they_are(int version)
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
         await GrowAsync(ledger, 30);
-        await ProjectAsync(ledger, new(new(ledger.Source)), 1, 32, commit: true);
+        await ProjectAsync(ledger, new(new(ledger.Source), ledger.Index), 1, 32, commit: true);
         await SqlAsync(
             ledger,
-            """
-            alter table bitmapledger.bitmap_bits drop column unfolded;
-            update bitmapledger.schema_version set version = 4;
+            $"""
+            drop table bitmapledger.projection_versions;
+            alter table bitmapledger.bitmap_bits drop column version{(version < 5 ? ", drop column unfolded" : "")},
+                add constraint pkey_bitmap_bits_volume_id primary key (volume_id);
+            alter table bitmapledger.slice_bits drop column version,
+                add constraint pkey_slice_bits_volume_id_bitmap_slice primary key (volume_id, bitmap, slice);
+            {(version < 6 ? "alter table bitmapledger.union_nodes drop column state;" : "")}
+            update bitmapledger.schema_version set version = {version};
             """);
 
         Assert.True((await new LedgerSchema(ledger.Store, ledger.Source).ApplyAsync(CancellationToken.None)).Current);
+        await ledger.Store.Storage.Database.AssertDatabaseMatchesConfigurationAsync(CancellationToken.None);
         await GrowAsync(ledger, 4);
-        await ProjectAsync(ledger, new(new(ledger.Source)), 33, 36, commit: true);
+        await ProjectAsync(ledger, new(new(ledger.Source), ledger.Index), 33, 36, commit: true);
         await EqualAsync(ledger);
     }
 

@@ -197,7 +197,8 @@ public sealed class SliceTests(PostgresFixture postgres)
             from jsonb_array_elements(data -> 'bitmaps') b));
         drop table bitmapledger.slice_bits;
         truncate bitmapledger.mt_doc_checkpointrow;
-        alter table bitmapledger.bitmap_bits drop column successors;
+        drop table bitmapledger.projection_versions;
+        alter table bitmapledger.bitmap_bits drop column successors, drop column version;
         insert into bitmapledger.bitmap_bits select id, 3, data, '{}', '{}' from bitmapledger.mt_doc_volumestate;
         insert into bitmapledger.mt_event_progression (name, last_seq_id) values ('bitmap-bits:All', 3);
         update bitmapledger.schema_version set version = 2;

@@ -152,9 +152,14 @@ internal static class AnswerText
 
     public static TextTable Projections(ProjectionsAnswer answer)
     {
-        var table = new TextTable("NAME", "LIFECYCLE", "SEQUENCE", "BEHIND");
+        var table = new TextTable("NAME", "VERSION", "LIFECYCLE", "SEQUENCE", "BEHIND");
         foreach (var p in answer.Projections)
-            table.Add(p.Name, p.Lifecycle, $"{p.Sequence}", $"{p.Behind}");
+        {
+            table.Add(p.Name, $"{p.Version}", p.Lifecycle, $"{p.Sequence}", $"{p.Behind}");
+            if (p.Building is { } next)
+                table.Add(p.Name, $"{next.Version}", "building", $"{next.Sequence}", $"{next.Behind}");
+        }
+
         return table;
     }
 

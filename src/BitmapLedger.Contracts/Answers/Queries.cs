@@ -157,7 +157,16 @@ public sealed record CheckAnswer(bool Ok, IReadOnlyList<CheckedVolume> Volumes);
 /// <param name="Lifecycle"><c>inline</c> or <c>async</c>.</param>
 /// <param name="Sequence">The last event it has seen, in the order of the database.</param>
 /// <param name="Behind">Events it has not seen.</param>
-public sealed record ProjectionAnswer(string Name, string Lifecycle, long Sequence, long Behind);
+/// <param name="Version">Number of the version that answers are made of; null where there is only one.</param>
+/// <param name="Building">The version that a rebuild makes beside it; null when none does.</param>
+public sealed record ProjectionAnswer(
+    string Name, string Lifecycle, long Sequence, long Behind, int? Version = null, BuildingAnswer? Building = null);
+
+/// <summary>A version of a projection that is being built; answers are made of it when it is whole.</summary>
+/// <param name="Version">Its number.</param>
+/// <param name="Sequence">Events that are in it.</param>
+/// <param name="Behind">Events that are not.</param>
+public sealed record BuildingAnswer(int Version, long Sequence, long Behind);
 
 /// <summary>All projections.</summary>
 /// <param name="Projections">Each of them.</param>

@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
@@ -99,6 +100,19 @@ public sealed class BitmapReplay : IDisposable
         }
 
         State = State.Apply(happened, number, time);
+    }
+
+    /// <summary>Takes in a block of writes as it is stored, without reading more of it than where they lie.</summary>
+    /// <param name="packed">The bytes of <see cref="WritesRecorded.Packed"/>.</param>
+    /// <param name="number">Number of the event.</param>
+    /// <returns>A fault when they are not what was written; then the replay is of no use any more.</returns>
+    public CodecFault ApplyWrites(ReadOnlySpan<byte> packed, long number)
+    {
+        if (State.Bitmaps.Any(b => b.Recording))
+            _live ??= new(State.Size, BitTransfer.Finest(State));
+        var fault = PackedScan.TryMark(packed, _live, out var lastLsn);
+        State = State with { LastLsn = lastLsn, Event = number };
+        return fault;
     }
 
     /// <summary>Puts what was written into the bitmaps that record.</summary>

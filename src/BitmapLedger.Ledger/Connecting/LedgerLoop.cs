@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using BitmapLedger.Contracts.Control;
+using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
 using Marten.Events.Daemon.Coordination;
@@ -8,10 +9,10 @@ using Microsoft.Extensions.Logging;
 
 namespace BitmapLedger.Ledger.Connecting;
 
-/// <summary>What runs all the time: the link to the Agent, and shipping. Both outlast PostgreSQL.</summary>
+/// <summary>What runs all the time: the link to the Agent, shipping, and rebuilds. All outlast PostgreSQL.</summary>
 public sealed partial class LedgerLoop(
     AgentLink link, Reconciler reconciler, LedgerOpening opening, PostgresWatch watch, IProjectionCoordinator projections,
-    Lanes lanes, Shipper shipper, TimeProvider clock, IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
+    ProjectionControl rebuilds, Lanes lanes, Shipper shipper, TimeProvider clock, IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
     : BackgroundService
 {
     private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
@@ -31,7 +32,7 @@ public sealed partial class LedgerLoop(
         {
             await opening.OpenAsync(clock, stoppingToken);
             await projections.StartAsync(stoppingToken);
-            await Task.WhenAll(KeepLinkAsync(stoppingToken), ShipAsync(stoppingToken));
+            await Task.WhenAll(KeepLinkAsync(stoppingToken), ShipAsync(stoppingToken), rebuilds.RunAsync(stoppingToken));
             await projections.StopAsync(CancellationToken.None);
         }
         catch (LedgerException)

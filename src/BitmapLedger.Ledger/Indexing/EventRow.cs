@@ -26,6 +26,9 @@ public readonly struct EventRow(
     /// <summary>Whether it is a block of writes.</summary>
     public bool IsWrites => type == EventTypes.Writes;
 
+    /// <summary>Its data. Valid until the next event is read.</summary>
+    public ReadOnlyMemory<byte> Bytes => bytes;
+
     /// <summary>Decodes it. Writes are valid until the next event is read.</summary>
     /// <exception cref="CorruptionException">Its bytes are not what was written.</exception>
     public IVolumeEvent Data() => Decode(bytes);

@@ -15,13 +15,17 @@ public sealed class HistoryIndex(NpgsqlDataSource source, ISerializer serializer
     /// <summary>A look at the history of a volume. What is read through it is as of one instant, whatever is appended,
     /// projected or rebuilt meanwhile.</summary>
     /// <returns>The caller disposes it.</returns>
-    public async Task<HistorySnapshot> LookAsync(Guid volumeId, CancellationToken cancellation)
+    public Task<HistorySnapshot> LookAsync(Guid volumeId, CancellationToken cancellation) =>
+        LookAsync(volumeId, version: null, cancellation);
+
+    /// <summary>The same with the nodes of some version; null for the one that counts.</summary>
+    internal async Task<HistorySnapshot> LookAsync(Guid volumeId, int? version, CancellationToken cancellation)
     {
         var connection = await source.OpenConnectionAsync(cancellation);
         try
         {
             var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, cancellation);
-            return new(connection, transaction, serializer, Reads, volumeId);
+            return new(connection, transaction, serializer, Reads, volumeId, version);
         }
         catch
         {

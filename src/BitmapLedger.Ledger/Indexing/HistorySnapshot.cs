@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Data;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using BitmapLedger.Bitmaps;
@@ -7,6 +8,7 @@ using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Storing;
 using Marten;
 using Npgsql;
@@ -19,9 +21,10 @@ namespace BitmapLedger.Ledger.Indexing;
 /// a time. Memory is bounded by the largest event or node.
 /// </summary>
 public sealed class HistorySnapshot(
-    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, Guid volumeId)
+    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, Guid volumeId, int? version)
     : IAsyncDisposable
 {
+    private readonly string _version = version?.ToString(CultureInfo.InvariantCulture) ?? ProjectionVersions.Active(UnionNodes.ProjectionName);
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
     private byte[] _otherBuffer = ArrayPool<byte>.Shared.Rent(128 << 10);
 
@@ -34,7 +37,7 @@ public sealed class HistorySnapshot(
         await using var command = Command(
             $"""
             select first_event from {LedgerSchema.Name}.union_nodes
-            where volume_id = $1 and version = {UnionNodes.Version} and level = 1 order by first_event desc limit 1
+            where volume_id = $1 and version = {_version} and level = 1 order by first_event desc limit 1
             """);
         return await command.ExecuteScalarAsync(cancellation) is long first ? new TreeNode(1, first).Last : 0;
     }
@@ -110,7 +113,7 @@ public sealed class HistorySnapshot(
             select n.level, n.first_event, substring(n.bits from w.start for w.length), n.lost
             from unnest($2::int[], $3::bigint[], $4::int[], $5::int[]) as w(level, first_event, start, length)
             join {LedgerSchema.Name}.union_nodes n
-            on n.volume_id = $1 and n.version = {UnionNodes.Version} and n.level = w.level and n.first_event = w.first_event
+            on n.volume_id = $1 and n.version = {_version} and n.level = w.level and n.first_event = w.first_event
             """);
         Add(command, parts.Select(p => p.Node.Level).ToArray(), NpgsqlDbType.Integer);
         Add(command, parts.Select(p => p.Node.First).ToArray(), NpgsqlDbType.Bigint);
@@ -212,7 +215,7 @@ public sealed class HistorySnapshot(
         await using var command = Command(
             $"""
             select state::text from {LedgerSchema.Name}.union_nodes
-            where volume_id = $1 and version = {UnionNodes.Version} and level = {UnionNodes.StateLevel} and first_event <= $2
+            where volume_id = $1 and version = {_version} and level = {UnionNodes.StateLevel} and first_event <= $2
             order by first_event desc limit 1
             """);
         command.Parameters.Add(new() { Value = number - UnionTree.LengthOf(UnionNodes.StateLevel) + 1 });
@@ -269,7 +272,7 @@ public sealed class HistorySnapshot(
             select n.level, n.first_event, {columns}
             from unnest($2::int[], $3::bigint[]) as w(level, first_event)
             join {LedgerSchema.Name}.union_nodes n
-            on n.volume_id = $1 and n.version = {UnionNodes.Version} and n.level = w.level and n.first_event = w.first_event
+            on n.volume_id = $1 and n.version = {_version} and n.level = w.level and n.first_event = w.first_event
             where n.granularity <= $4
             """);
         Add(command, wanted.Select(n => n.Level).ToArray(), NpgsqlDbType.Integer);

@@ -1,5 +1,7 @@
+using System.Globalization;
 using System.Text.Json;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Storing;
 using Weasel.Postgresql;
 using Weasel.Postgresql.Tables;
@@ -9,16 +11,13 @@ namespace BitmapLedger.Ledger.Indexing;
 
 /// <summary>
 /// The union tree in PostgreSQL, a row a node: which blocks a stretch of a volume's events touched. Rows are added and
-/// never changed; whatever is missing is read from the stream instead, so that no answer depends on what is here.
+/// never changed; whatever is missing is read from the stream instead, so that no answer depends on what is here. Rows of
+/// several versions stand side by side: <see cref="ProjectionVersions"/> says which counts.
 /// </summary>
 public static class UnionNodes
 {
     /// <summary>Name of the projection.</summary>
     public const string ProjectionName = "union-tree";
-
-    /// <summary>Raised when nodes are made differently. Rows of several versions may stand side by side; a program reads
-    /// those of its own.</summary>
-    public const int Version = 1;
 
     /// <summary>Name of the index by which commands are found among the blocks of writes.</summary>
     public const string CommandsIndex = "mt_events_commands";
@@ -37,13 +36,8 @@ public static class UnionNodes
     /// need be followed.</summary>
     internal const int StateLevel = 2;
 
-    /// <summary>Adds a node; one that is there stays as it is.</summary>
-    internal const string Insert =
-        $"""
-        insert into {LedgerSchema.Name}.union_nodes
-        (volume_id, version, level, first_event, last_event, first_lsn, last_lsn, granularity, lost, inexact, bits, state)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, '')::jsonb) on conflict do nothing
-        """;
+    /// <summary>Adds a node to the version that counts; one that is there stays as it is.</summary>
+    internal static readonly string Insert = InsertInto(ProjectionVersions.ActiveHeld(ProjectionName));
 
     /// <summary>The table.</summary>
     public static Table Table { get; } = MakeTable();
@@ -51,16 +45,26 @@ public static class UnionNodes
     /// <summary>How <c>state</c> is written.</summary>
     internal static JsonSerializerOptions StateJson { get; } = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
+    /// <summary><see cref="Insert"/> for a version that is being built.</summary>
+    internal static string InsertInto(int version) => InsertInto(version.ToString(CultureInfo.InvariantCulture));
+
     /// <summary>The values of <see cref="Insert"/>.</summary>
     /// <param name="volumeId">The volume.</param>
     /// <param name="node">The node.</param>
     /// <param name="state">The volume behind it; null for a level that does not say it.</param>
     internal static object[] Row(Guid volumeId, UnionNode node, VolumeState? state) =>
     [
-        volumeId, Version, node.Place.Level, node.Place.First, node.Place.Last, node.FirstLsn, node.LastLsn,
+        volumeId, node.Place.Level, node.Place.First, node.Place.Last, node.FirstLsn, node.LastLsn,
         node.Granularity.Bytes, node.Lost, node.Inexact, node.Bits.ToArray(),
         state is null ? "" : JsonSerializer.Serialize(state, StateJson),
     ];
+
+    private static string InsertInto(string version) =>
+        $"""
+        insert into {LedgerSchema.Name}.union_nodes
+        (volume_id, version, level, first_event, last_event, first_lsn, last_lsn, granularity, lost, inexact, bits, state)
+        values (?, {version}, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, '')::jsonb) on conflict do nothing
+        """;
 
     private static Table MakeTable()
     {

@@ -1,7 +1,9 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
+using BitmapLedger.Domain.Volumes;
 using JasperFx.Events;
 using Marten;
 using Marten.Events.Projections;
@@ -33,14 +35,8 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             await using var look = await index.LookAsync(stream.Key, cancellation);
             if (!_shapes.TryRemove(stream.Key, out var shape) || shape.State.Event > after)
                 shape = new(await look.StateAsync(after - after % UnionTree.Fanout, cancellation));
-            var work = new Page(look, page, shape);
-            foreach (var place in UnionTree.SealedBy(after, through))
-            {
-                var node = await work.SealAsync(place, cancellation);
-                var state = place.Level == UnionNodes.StateLevel ? shape.State : null;
+            await foreach (var (node, state) in SealAsync(look, page, shape, after, through, cancellation))
                 operations.QueueSqlCommand(UnionNodes.Insert, UnionNodes.Row(stream.Key, node, state));
-            }
-
             _shapes[stream.Key] = shape;
         }
     }
@@ -53,6 +49,26 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
     {
         var before = new VolumeShape(await look.StateAsync(place.First - 1, cancellation));
         return await new Page(look, [], before).SealAsync(place, cancellation);
+    }
+
+    /// <summary>Makes the nodes that the events after one number up to and including another complete.</summary>
+    /// <param name="look">The history.</param>
+    /// <param name="page">Events that need not be read.</param>
+    /// <param name="shape">The volume at the first of these nodes or before; goes on with them.</param>
+    /// <param name="afterEvent">The last event that is out.</param>
+    /// <param name="throughEvent">The last event that is in.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Each node, and what <see cref="UnionNodes.Row"/> says of the volume behind it.</returns>
+    internal static async IAsyncEnumerable<(UnionNode Node, VolumeState? State)> SealAsync(
+        HistorySnapshot look, Dictionary<long, IEvent> page, VolumeShape shape, long afterEvent, long throughEvent,
+        [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var work = new Page(look, page, shape);
+        foreach (var place in UnionTree.SealedBy(afterEvent, throughEvent))
+        {
+            var node = await work.SealAsync(place, cancellation);
+            yield return (node, place.Level == UnionNodes.StateLevel ? shape.State : null);
+        }
     }
 
     /// <summary>The events of one volume in a page, and the nodes that they seal.</summary>

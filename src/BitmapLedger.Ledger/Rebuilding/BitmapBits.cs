@@ -17,7 +17,7 @@ namespace BitmapLedger.Ledger.Rebuilding;
 /// The materialised bits of every bitmap and slice. <c>bitmap_bits</c> has a row a volume, which says up to which event it
 /// is, so that a reader can fold what came since on top. Its latest writes are beside the bitmaps, in <c>unfolded</c>, so
 /// that an event replaces these few bits and not those of every bitmap; <c>slice_bits</c> has a row a slice, since slices
-/// seldom change.
+/// seldom change. Rows of several versions stand side by side: <see cref="ProjectionVersions"/> says which counts.
 /// </summary>
 /// <param name="source">Connections.</param>
 public sealed class BitmapBits(NpgsqlDataSource source)
@@ -29,37 +29,48 @@ public sealed class BitmapBits(NpgsqlDataSource source)
 
     private const string Upsert =
         $"""
-        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, event, state, unfolded, names, bits, successors)
-        values (?, ?, ?::jsonb, nullif(?, ''::bytea), ?, ?, ?)
-        on conflict (volume_id) do update set event = excluded.event, state = excluded.state, unfolded = excluded.unfolded,
+        insert into {LedgerSchema.Name}.bitmap_bits (volume_id, version, event, state, unfolded, names, bits, successors)
+        values (?, ?, ?, ?::jsonb, nullif(?, ''::bytea), ?, ?, ?)
+        on conflict (volume_id, version) do update set event = excluded.event, state = excluded.state, unfolded = excluded.unfolded,
         names = excluded.names, bits = excluded.bits, successors = excluded.successors
         """;
 
     // PostgreSQL does not write large columns anew that stay as they are.
     private const string UpdateUnfolded =
         $"""
-        update {LedgerSchema.Name}.bitmap_bits set event = ?, state = ?::jsonb, unfolded = nullif(?, ''::bytea) where volume_id = ?
+        update {LedgerSchema.Name}.bitmap_bits set event = ?, state = ?::jsonb, unfolded = nullif(?, ''::bytea)
+        where volume_id = ? and version = ?
         """;
 
-    private const string SelectEvent = $"select event from {LedgerSchema.Name}.bitmap_bits where volume_id = $1";
+    private static readonly string _selectPlace =
+        $"""
+        select a.version, coalesce(b.event, 0) from (select {ProjectionVersions.Active(ProjectionName)} as version) a
+        left join {LedgerSchema.Name}.bitmap_bits b on b.volume_id = $1 and b.version = a.version
+        """;
 
     private const string UpsertSlice =
         $"""
-        insert into {LedgerSchema.Name}.slice_bits (volume_id, bitmap, slice, bits) values (?, ?, ?, ?)
-        on conflict (volume_id, bitmap, slice) do update set bits = excluded.bits
+        insert into {LedgerSchema.Name}.slice_bits (volume_id, version, bitmap, slice, bits) values (?, ?, ?, ?, ?)
+        on conflict (volume_id, version, bitmap, slice) do update set bits = excluded.bits
         """;
 
     private const string DeleteSlice =
-        $"delete from {LedgerSchema.Name}.slice_bits where volume_id = ? and bitmap = ? and slice = ?";
+        $"delete from {LedgerSchema.Name}.slice_bits where volume_id = ? and version = ? and bitmap = ? and slice = ?";
 
-    // One statement, so one snapshot: slices of a later row would not fit.
-    private const string Select =
+    /// <summary>Large bits are dense or small already: trying to compress them takes longer than writing them.</summary>
+    internal const string OwnSql =
         $"""
-        select b.state::text, b.names, b.bits, b.successors, b.unfolded,
-               (select coalesce(array_agg(s.bitmap order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
-               (select coalesce(array_agg(s.slice order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1),
-               (select coalesce(array_agg(s.bits order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s where s.volume_id = $1)
-        from {LedgerSchema.Name}.bitmap_bits b where b.volume_id = $1
+        alter table {LedgerSchema.Name}.bitmap_bits alter column bits set storage external, alter column successors set storage external,
+            alter column unfolded set storage external;
+        alter table {LedgerSchema.Name}.slice_bits alter column bits set storage external;
+        """;
+
+    // One statement, so one snapshot: slices of a later row, or of another version, would not fit.
+    private static readonly string _select =
+        $"""
+        select b.state::text, b.names, b.bits, b.successors, b.unfolded, {Slices("bitmap")}, {Slices("slice")}, {Slices("bits")}
+        from {LedgerSchema.Name}.bitmap_bits b
+        where b.volume_id = $1 and b.version = coalesce($2, {ProjectionVersions.Active(ProjectionName)})
         """;
 
     /// <summary>The table of bitmaps.</summary>
@@ -71,10 +82,15 @@ public sealed class BitmapBits(NpgsqlDataSource source)
     /// <summary>A replay that stands where the row of a volume does; one that stands at the beginning when there is
     /// none.</summary>
     /// <returns>The caller disposes it.</returns>
-    public async Task<BitmapReplay> LoadAsync(Guid volumeId, CancellationToken cancellation)
+    public Task<BitmapReplay> LoadAsync(Guid volumeId, CancellationToken cancellation) =>
+        LoadAsync(volumeId, version: null, cancellation);
+
+    /// <summary>The same for the row of some version; null for the one that counts.</summary>
+    internal async Task<BitmapReplay> LoadAsync(Guid volumeId, int? version, CancellationToken cancellation)
     {
-        await using var command = source.CreateCommand(Select);
+        await using var command = source.CreateCommand(_select);
         command.Parameters.Add(new() { Value = volumeId });
+        command.Parameters.Add(new() { Value = (object?)version ?? DBNull.Value, NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Integer });
         await using var row = await command.ExecuteReaderAsync(cancellation);
         if (!await row.ReadAsync(cancellation))
             return new();
@@ -95,44 +111,55 @@ public sealed class BitmapBits(NpgsqlDataSource source)
             unfolded is null ? null : Decode(volumeId, unfolded));
     }
 
-    /// <summary>Up to which event the row of a volume is; 0 when there is none.</summary>
-    internal async Task<long> EventAsync(Guid volumeId, CancellationToken cancellation)
+    /// <summary>The version that counts, and up to which event its row of a volume is; 0 when there is none.</summary>
+    internal async Task<(int Version, long Event)> PlaceAsync(Guid volumeId, CancellationToken cancellation)
     {
-        await using var command = source.CreateCommand(SelectEvent);
+        await using var command = source.CreateCommand(_selectPlace);
         command.Parameters.Add(new() { Value = volumeId });
-        return await command.ExecuteScalarAsync(cancellation) as long? ?? 0;
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        await row.ReadAsync(cancellation);
+        return (row.GetInt32(0), row.GetInt64(1));
     }
 
     /// <summary>Replaces the rows of a volume by where a replay stands that began there.</summary>
     /// <param name="operations">Takes what is to be done.</param>
     /// <param name="volumeId">The volume.</param>
+    /// <param name="version">Of which version the rows are.</param>
     /// <param name="replay">Where it stands.</param>
     /// <param name="storedEvent">Up to which event the row is; 0 when there is none.</param>
-    internal static void Store(IDocumentOperations operations, Guid volumeId, BitmapReplay replay, long storedEvent)
+    internal static void Store(
+        IDocumentOperations operations, Guid volumeId, int version, BitmapReplay replay, long storedEvent)
     {
         var bitmaps = replay.State.Bitmaps;
         var state = JsonSerializer.Serialize(replay.State, _json);
         var unfolded = replay.Unfolded is { } map ? BitmapCodec.Encode(map) : [];
         if (storedEvent > 0 && replay.FoldedEvent <= storedEvent)
-            operations.QueueSqlCommand(UpdateUnfolded, replay.State.Event, state, unfolded, volumeId);
+            operations.QueueSqlCommand(UpdateUnfolded, replay.State.Event, state, unfolded, volumeId, version);
         else
             operations.QueueSqlCommand(
-                Upsert, volumeId, replay.State.Event, state, unfolded, bitmaps.Select(b => b.Name).ToArray(),
+                Upsert, volumeId, version, replay.State.Event, state, unfolded, bitmaps.Select(b => b.Name).ToArray(),
                 bitmaps.Select(b => BitmapCodec.Encode(replay.FoldedBits(b.Name))).ToArray(),
                 bitmaps.Select(b => b.Successor is null ? null : BitmapCodec.Encode(replay.FoldedBits(b.SuccessorName))).ToArray());
         foreach (var slice in replay.ChangedSlices)
         {
             if (replay.State.Bitmap(slice.Bitmap)?.Slice(slice.Slice) is null)
-                operations.QueueSqlCommand(DeleteSlice, volumeId, slice.Bitmap, slice.Slice);
+                operations.QueueSqlCommand(DeleteSlice, volumeId, version, slice.Bitmap, slice.Slice);
             else
-                operations.QueueSqlCommand(UpsertSlice, volumeId, slice.Bitmap, slice.Slice, replay.EncodedSlice(slice));
+                operations.QueueSqlCommand(UpsertSlice, volumeId, version, slice.Bitmap, slice.Slice, replay.EncodedSlice(slice));
         }
     }
+
+    private static string Slices(string column) =>
+        $"""
+        (select coalesce(array_agg(s.{column} order by s.bitmap, s.slice), '{"{}"}') from {LedgerSchema.Name}.slice_bits s
+         where s.volume_id = $1 and s.version = b.version)
+        """;
 
     private static Table MakeTable()
     {
         var table = new Table(new PostgresqlObjectName(LedgerSchema.Name, "bitmap_bits", IdentifierUsage.General));
         table.AddColumn<Guid>("volume_id").AsPrimaryKey();
+        table.AddColumn<int>("version").AsPrimaryKey();
         table.AddColumn<long>("event").NotNull();
         table.AddColumn("state", "jsonb").NotNull();
         table.AddColumn("names", "text[]").NotNull();
@@ -146,6 +173,7 @@ public sealed class BitmapBits(NpgsqlDataSource source)
     {
         var table = new Table(new PostgresqlObjectName(LedgerSchema.Name, "slice_bits", IdentifierUsage.General));
         table.AddColumn<Guid>("volume_id").AsPrimaryKey();
+        table.AddColumn<int>("version").AsPrimaryKey();
         table.AddColumn<string>("bitmap").AsPrimaryKey();
         table.AddColumn<long>("slice").AsPrimaryKey();
         table.AddColumn("bits", "bytea").NotNull();

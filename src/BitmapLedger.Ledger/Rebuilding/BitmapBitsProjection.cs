@@ -1,5 +1,6 @@
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
+using BitmapLedger.Ledger.Indexing;
 using JasperFx.Events;
 using Marten;
 using Marten.Events.Projections;
@@ -8,16 +9,14 @@ namespace BitmapLedger.Ledger.Rebuilding;
 
 /// <summary>
 /// Keeps <see cref="BitmapBits"/> up to date under Marten's daemon. A page replaces rows, it never adds to them, and skips
-/// events that a row has already: seen twice is seen once. What a row holds depends on the stream and on the event it is at,
-/// not on how the daemon cuts its pages.
+/// events that a row has already: seen twice is seen once. Events that a row lacks are read from the stream: a page that was
+/// under way when another version of the rows began to count went to the old one. What a row holds depends on the stream and
+/// on the event it is at, not on how the daemon cuts its pages.
 /// </summary>
 /// <param name="rows">The rows.</param>
-public sealed class BitmapBitsProjection(BitmapBits rows) : IProjection
+/// <param name="index">Reads what a row lacks.</param>
+public sealed class BitmapBitsProjection(BitmapBits rows, HistoryIndex index) : IProjection
 {
-    /// <summary>Every so many events the writes go into the bitmaps. An event that does not fold replaces the bits of half as
-    /// many events on average; one that does, those of every bitmap.</summary>
-    private const int FoldEvents = 16;
-
     private readonly KeptReplays _kept = new();
 
     /// <inheritdoc />
@@ -26,14 +25,15 @@ public sealed class BitmapBitsProjection(BitmapBits rows) : IProjection
     {
         foreach (var stream in events.GroupBy(e => e.StreamId))
         {
-            var replay = await TakeAsync(stream.Key, cancellation);
+            var (replay, version) = await TakeAsync(stream.Key, cancellation);
             try
             {
                 var storedEvent = replay.State.Event;
+                await FollowAsync(replay, stream.Key, stream.First().Version - 1, cancellation);
                 foreach (var e in stream.Where(e => e.Version > storedEvent))
                     if (e.Data is IVolumeEvent happened)
-                        Apply(replay, happened, e);
-                BitmapBits.Store(operations, stream.Key, replay, storedEvent);
+                        BitsFold.Apply(replay, happened, e.Version, e.Timestamp);
+                BitmapBits.Store(operations, stream.Key, version, replay, storedEvent);
             }
             catch
             {
@@ -45,28 +45,30 @@ public sealed class BitmapBitsProjection(BitmapBits rows) : IProjection
         }
     }
 
-    private static void Apply(BitmapReplay replay, IVolumeEvent happened, IEvent e)
+    private async Task FollowAsync(BitmapReplay replay, Guid volumeId, long through, CancellationToken cancellation)
     {
-        replay.Apply(happened, e.Version, e.Timestamp);
-        if (e.Version % FoldEvents == 0)
-            replay.Fold();
+        if (replay.State.Event >= through)
+            return;
+        await using var look = await index.LookAsync(volumeId, cancellation);
+        await BitsFold.FollowAsync(replay, look, through, putDown: null, cancellation);
     }
 
     /// <summary>A replay that stands where the row does: the one of the page before, if that was committed and nothing else
     /// happened to the row since.</summary>
-    private async Task<BitmapReplay> TakeAsync(Guid volumeId, CancellationToken cancellation)
+    private async Task<(BitmapReplay Replay, int Version)> TakeAsync(Guid volumeId, CancellationToken cancellation)
     {
+        var (version, storedEvent) = await rows.PlaceAsync(volumeId, cancellation);
         if (_kept.Take(volumeId) is { } kept)
         {
-            if (await rows.EventAsync(volumeId, cancellation) == kept.State.Event)
+            if (storedEvent == kept.State.Event)
             {
                 kept.ForgetChangedSlices();
-                return kept;
+                return (kept, version);
             }
 
             kept.Dispose();
         }
 
-        return await rows.LoadAsync(volumeId, cancellation);
+        return (await rows.LoadAsync(volumeId, version, cancellation), version);
     }
 }

@@ -2,8 +2,10 @@ using System.Collections.Concurrent;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Measuring;
 using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Shipping;
@@ -146,8 +148,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             var shipment = volume.Take(throughLsn);
             for (var shipped = 1; shipment is not null; shipped++)
             {
-                var appending = streams.AppendAsync(
-                    [new(volumeId, volume.LastEvent, shipment.Events)], origin: null, record: null, cancellation);
+                var appending = AppendAsync(volumeId, volume.LastEvent, shipment, cancellation);
                 Shipment? next = null;
                 try
                 {
@@ -175,6 +176,20 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         {
             Forget(volumeId);
             throw;
+        }
+    }
+
+    private async Task AppendAsync(Guid volumeId, long lastEvent, Shipment shipment, CancellationToken cancellation)
+    {
+        using var span = LedgerTelemetry.Source.StartActivity("ship");
+        var begun = clock.GetTimestamp();
+        await streams.AppendAsync([new(volumeId, lastEvent, shipment.Events)], origin: null, record: null, cancellation);
+        LedgerTelemetry.CommitSeconds.Record(clock.GetElapsedTime(begun).TotalSeconds);
+        foreach (var writes in shipment.Events.Select(e => e.Data).OfType<WritesRecorded>())
+        {
+            LedgerTelemetry.BatchWrites.Record(writes.Packed.Count);
+            LedgerTelemetry.ShippedWrites.Add(writes.Packed.Count);
+            LedgerTelemetry.ShippedBytes.Add(writes.Packed.Bytes.Length);
         }
     }
 

@@ -3,6 +3,7 @@ using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Indexing;
+using BitmapLedger.Ledger.Measuring;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Repairing;
@@ -39,7 +40,13 @@ public static class LedgerRegistration
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(s => new PostgresWatch(
             connectionString, s.GetRequiredService<TimeProvider>(), s.GetRequiredService<ILogger<PostgresWatch>>()));
-        services.AddMarten(options => Configure(options, source)).AddAsyncDaemon(DaemonMode.Solo);
+        var lag = new LagMeter([BitmapBits.ProjectionName, UnionNodes.ProjectionName], TimeProvider.System);
+        services.AddSingleton(lag);
+        services.AddMarten(options =>
+        {
+            Configure(options, source);
+            options.Listeners.Add(lag);
+        }).AddAsyncDaemon(DaemonMode.Solo);
         // Started by the loop, once the database is known to be there and to have this schema.
         services.Remove(services.Last(s => s.ServiceType == typeof(IHostedService)));
         services.AddSingleton<LedgerSchema>();
@@ -68,6 +75,7 @@ public static class LedgerRegistration
         services.AddSingleton<Verifier>();
         services.AddSingleton<ProjectionSteps>();
         services.AddSingleton<Repairer>();
+        services.AddSingleton<ProjectionRebuild>();
         services.AddSingleton<ProjectionControl>();
         services.AddSingleton<BitmapBits>();
         return services;
@@ -102,10 +110,11 @@ public static class LedgerRegistration
         options.Schema.For<CheckpointRow>().Index(c => c.VolumeId);
         options.Projections.Add<VolumeStateProjection>(ProjectionLifecycle.Inline);
         options.Projections.Add(new CheckpointProjection(), ProjectionLifecycle.Inline);
+        options.Storage.ExtendedSchemaObjects.Add(ProjectionVersions.Table);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.Table);
         options.Storage.ExtendedSchemaObjects.Add(BitmapBits.SliceTable);
         options.Projections.Add(new BitmapBitsProjection(
-            new(source)), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
+            new(source), new(source, options.Serializer())), ProjectionLifecycle.Async, BitmapBits.ProjectionName, o =>
         {
             // A page writes the bits of every bitmap once: fewer pages, and no more events in memory than the hopper holds.
             o.BatchSize = 128;

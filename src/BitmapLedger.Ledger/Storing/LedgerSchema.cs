@@ -1,6 +1,7 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Ledger.Indexing;
+using BitmapLedger.Ledger.Rebuilding;
 using JasperFx;
 using Marten;
 using Npgsql;
@@ -19,13 +20,14 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     internal const string WritesType = "writes_recorded";
 
     /// <summary>Raised with every change of the schema.</summary>
-    public const int Version = 6;
+    public const int Version = 7;
 
     private const string OwnSql =
         $"""
         create table if not exists {Name}.schema_version (version integer not null);
         alter table {Name}.mt_events alter column bdata set storage external;
         {UnionNodes.OwnSql}
+        {BitmapBits.OwnSql}
         """;
 
     /// <summary>Compares what is there with what this program needs.</summary>
@@ -47,11 +49,13 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
         var upgrade = new StateUpgrade(store, source);
         if (StateUpgrade.IsNeeded(status.Version))
             await upgrade.DropBitsAsync(cancellation);
+        else if (StateUpgrade.LacksVersions(status.Version))
+            await upgrade.NumberBitsAsync(cancellation);
         await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
         if (StateUpgrade.IsNeeded(status.Version))
             await upgrade.RebuildStatesAsync(cancellation);
         await using var command = source.CreateCommand(
-            $"{OwnSql} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
+            $"{OwnSql} {ProjectionVersions.Seed} delete from {Name}.schema_version; insert into {Name}.schema_version values ({Version});");
         await command.ExecuteNonQueryAsync(cancellation);
         return await StatusAsync(cancellation);
     }

@@ -17,6 +17,9 @@ internal sealed class StateUpgrade(IDocumentStore store, NpgsqlDataSource source
     /// <summary>The first schema whose states and bits are as they are now.</summary>
     private const int Since = 3;
 
+    /// <summary>The first schema in which versions of the projected bits stand side by side.</summary>
+    private const int VersionsSince = 7;
+
     /// <summary>Whether a schema of some version holds what must be upgraded; 0 when there is none yet.</summary>
     public static bool IsNeeded(int version) => version is > 0 and < Since;
 
@@ -27,6 +30,25 @@ internal sealed class StateUpgrade(IDocumentStore store, NpgsqlDataSource source
             $"""
             drop table if exists {LedgerSchema.Name}.bitmap_bits;
             delete from {LedgerSchema.Name}.mt_event_progression where name like '{Rebuilding.BitmapBits.ProjectionName}:%';
+            """);
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
+    /// <summary>Whether the projected bits of a schema of some version have no number.</summary>
+    public static bool LacksVersions(int version) => version is >= Since and < VersionsSince;
+
+    /// <summary>Before the tables are patched: the projected bits that are there become the first version.</summary>
+    public async Task NumberBitsAsync(CancellationToken cancellation)
+    {
+        await using var command = source.CreateCommand(
+            $"""
+            alter table {LedgerSchema.Name}.bitmap_bits add column version integer not null default 1,
+                drop constraint pkey_bitmap_bits_volume_id, add constraint pkey_bitmap_bits_volume_id_version primary key (volume_id, version);
+            alter table {LedgerSchema.Name}.bitmap_bits alter column version drop default;
+            alter table {LedgerSchema.Name}.slice_bits add column version integer not null default 1,
+                drop constraint pkey_slice_bits_volume_id_bitmap_slice,
+                add constraint pkey_slice_bits_volume_id_version_bitmap_slice primary key (volume_id, version, bitmap, slice);
+            alter table {LedgerSchema.Name}.slice_bits alter column version drop default;
             """);
         await command.ExecuteNonQueryAsync(cancellation);
     }

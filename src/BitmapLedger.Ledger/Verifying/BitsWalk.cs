@@ -42,7 +42,7 @@ internal sealed class BitsWalk : IProjectionWalk
         }
         catch (Exception fault) when (fault is CorruptionException or JsonException)
         {
-            return new(replay, row: null, await rows.EventAsync(look.VolumeId, cancellation));
+            return new(replay, row: null, (await rows.PlaceAsync(look.VolumeId, cancellation)).Event);
         }
         catch
         {

@@ -36,7 +36,7 @@ internal sealed class ProjectedBits : IDisposable
         }
         catch (Exception fault) when (fault is CorruptionException or JsonException)
         {
-            return new(fold: null, await rows.EventAsync(look.VolumeId, cancellation));
+            return new(fold: null, (await rows.PlaceAsync(look.VolumeId, cancellation)).Event);
         }
 
         var stands = row.State.Event;
