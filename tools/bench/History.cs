@@ -6,7 +6,6 @@ using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
-using BitmapLedger.Ledger.Rebuilding;
 
 namespace BitmapLedger.Bench;
 
@@ -21,19 +20,22 @@ internal static class History
         await using var history = await LongHistory.StartAsync();
         Console.WriteLine("| what, random 4 KiB writes over 1 TiB | with the tree | without | ratio | floor |");
         Console.WriteLine("|---|---|---|---|---|");
+        EqualRanges ranges = new();
         foreach (var size in _millions.Where(s => s < millions).Append(millions))
         {
             await history.GrowAsync(size * 1_000_000L);
             await history.ProjectAsync();
             await ChangedAsync(history, rounds, size, cold: false);
             await BlameAsync(history, rounds, size);
+            await ranges.MeasureAsync(history, rounds, size);
         }
 
+        foreach (var row in ranges.Rows())
+            Console.WriteLine(row);
         await ChangedAsync(history, rounds, millions, cold: true);
         await PeakAsync(history);
         await TreeBytesAsync(history);
-        await RebuildAsync(history, rounds);
-        await LagAsync(history);
+        await Rebuilds.RowsAsync(history, rounds);
         Merge(rounds);
     }
 
@@ -145,62 +147,6 @@ internal static class History
         Console.WriteLine(
             $"| bytes a write of the tree at 64 KiB, indexes and all (of the events: {events / (double)history.LastLsn:0.00}) " +
             $"| {bytes / (double)history.LastLsn:0.00} | – | – | at most 3 |");
-    }
-
-    private static async Task RebuildAsync(LongHistory history, int rounds)
-    {
-        using var daemon = await history.Store.BuildProjectionDaemonAsync();
-        foreach (var projection in (string[])[BitmapBits.ProjectionName, UnionNodes.ProjectionName])
-        {
-            List<double> rebuilt = [], streamed = [];
-            for (var round = 0; round < rounds; round++)
-            {
-                streamed.Add(history.LastLsn / (await LongHistory.MillisecondsAsync(() => StreamAsync(history)) / 1000));
-                rebuilt.Add(history.LastLsn / (await LongHistory.MillisecondsAsync(
-                    () => daemon.RebuildProjectionAsync(projection, TimeSpan.FromMinutes(30), _none)) / 1000));
-            }
-
-            var ratio = Median.Of(rebuilt.Zip(streamed, (r, s) => r / s));
-            Console.WriteLine(
-                $"| rebuild of `{projection}`, writes a second, against Npgsql streaming the rows undecoded | {Median.Of(rebuilt).Show("N0")} " +
-                $"| {Median.Of(streamed).Show("N0")} | {ratio.Show("0.00")} | {(projection == BitmapBits.ProjectionName ? "0.35" : "–")} |");
-        }
-    }
-
-    private static async Task StreamAsync(LongHistory history)
-    {
-        await using var command = history.Source.CreateCommand("select bdata from bitmapledger.mt_events where bdata is not null order by seq_id");
-        await using var row = await command.ExecuteReaderAsync(System.Data.CommandBehavior.SequentialAccess);
-        var buffer = new byte[64 << 10];
-        while (await row.ReadAsync())
-        {
-            await using var stream = await row.GetStreamAsync(0);
-            while (await stream.ReadAsync(buffer) > 0)
-            {
-            }
-        }
-    }
-
-    /// <summary>From the commit of an append, nothing else happening, until the projected bits stand there.</summary>
-    private static async Task LagAsync(LongHistory history)
-    {
-        using var daemon = await history.Store.BuildProjectionDaemonAsync();
-        await daemon.StartAllAsync();
-        await daemon.WaitForNonStaleData(TimeSpan.FromMinutes(10));
-        List<double> lags = [];
-        for (var i = 0; i < 31; i++)
-        {
-            await Task.Delay(300);
-            await history.AppendAsync(history.Block());
-            lags.Add(await LongHistory.MillisecondsAsync(async () =>
-            {
-                while (await history.ScalarAsync<long>("select event from bitmapledger.bitmap_bits") < history.LastEvent)
-                    await Task.Delay(1);
-            }));
-        }
-
-        await daemon.StopAllAsync();
-        Console.WriteLine($"| append to projected while idle, ms | {Median.Of(lags).Show("0.0")} | – | – | at most 50 |");
     }
 
     private static void Merge(int rounds)

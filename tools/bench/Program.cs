@@ -4,7 +4,7 @@ var rounds = 5;
 var seconds = 4;
 var only = "";
 var millions = 10;
-string[] tables = ["kill", "cost", "rotations", "qemu", "shipping", "start", "history"];
+string[] tables = ["kill", "cost", "rotations", "qemu", "shipping", "start", "history", "rebuild", "ledger"];
 for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
@@ -29,7 +29,9 @@ if (only is "" or "rotations")
     Console.WriteLine(await Rotations.RunAsync() + "\n");
 if (only is "" or "history")
     await History.RunAsync(rounds, millions);
-if (only is "kill" or "cost" or "rotations" or "history")
+if (only is "rebuild")
+    await Rebuilds.RunAsync(rounds, millions);
+if (only is "kill" or "cost" or "rotations" or "history" or "rebuild")
     return 0;
 Console.WriteLine("| what | ours | peer | ratio | floor |");
 Console.WriteLine("|---|---|---|---|---|");
@@ -38,6 +40,9 @@ if (only is "" or "qemu")
         Console.WriteLine(await AgainstQemu.RunAsync(depth, rounds, seconds));
 if (only is "" or "shipping")
     foreach (var row in await Shipping.RunAsync(rounds))
+        Console.WriteLine(row);
+if (only is "" or "ledger")
+    foreach (var row in await LedgerFloors.RunAsync(rounds))
         Console.WriteLine(row);
 if (only is "" or "start")
     Console.WriteLine(await ColdStart.RunAsync(rounds));
