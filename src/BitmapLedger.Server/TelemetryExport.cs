@@ -31,7 +31,8 @@ internal static class TelemetryExport
         builder.Services.AddOpenTelemetry()
             .ConfigureResource(r => r.AddService("bitmapledger").AddEnvironmentVariableDetector())
             .WithMetrics(m => m.AddMeter(LedgerTelemetry.Name, AgentSampler.MeterName, "Npgsql").AddOtlpExporter())
-            .WithTracing(t => t.AddSource(LedgerTelemetry.Name).AddOtlpExporter());
+            // Without the request's own span, which would then be one that is not sampled, no span inside it is sampled either.
+            .WithTracing(t => t.AddSource(LedgerTelemetry.Name, "Microsoft.AspNetCore").AddOtlpExporter());
     }
 
     /// <summary>Asks the Agent now and then: what is pushed must be known before it is asked for.</summary>
