@@ -30,8 +30,8 @@ internal static class EventView
     /// <summary>The writes that an event holds, or the write that it stands after.</summary>
     public static LsnSpan Lsn(IVolumeEvent happened) => happened switch
     {
-        WritesRecorded { Packed: var packed } => new(packed.FirstLsn, packed.LastLsn),
-        TrackingLost lost => new(lost.FromLsn, lost.ToLsn),
+        WritesRecorded { Packed: var packed } => new(packed.FirstLsn, packed.LastLsn, IsRange: true),
+        TrackingLost lost => new(lost.FromLsn, lost.ToLsn, IsRange: true),
         _ => new(((ICommandEvent)happened).AtLsn, ((ICommandEvent)happened).AtLsn),
     };
 
