@@ -52,9 +52,9 @@ public sealed class QmpEndpointTests
 
         Assert.Contains($" qmp={ledger.Scratch("elsewhere.sock")} ", ledger.ReadyLine, StringComparison.Ordinal);
         Assert.False(File.Exists(Path.Combine(ledger.DataDirectory, "run", "qmp.sock")));
-        Assert.Equal(
-            """{"running":true,"singlestep":false,"status":"running"}""",
-            (await qmp.ExecuteAsync("query-status", arguments: null, _never))!.ToJsonString());
+        var status = await qmp.ExecuteAsync("query-status", arguments: null, _never);
+        Assert.True(JsonNode.DeepEquals(
+            JsonNode.Parse("""{"status":"running","singlestep":false,"running":true}"""), status), status!.ToJsonString());
         Assert.Equal("{}", (await qmp.ExecuteAsync("query-name", arguments: null, _never))!.ToJsonString());
         Assert.Equal("[]", (await qmp.ExecuteAsync("query-tpm", arguments: null, _never))!.ToJsonString());
     }
