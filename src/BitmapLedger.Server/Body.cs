@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using BitmapLedger.Contracts;
-using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 
 namespace BitmapLedger.Server;
@@ -91,7 +90,8 @@ internal static class Body
     {
         var member = type.Properties.FirstOrDefault(p => p.Name == Member(path));
         root.TryGetProperty(Member(path), out var value);
-        if (member?.CustomConverter is ByteSizeConverter && value.ValueKind == JsonValueKind.String)
+        // Numbers with a converter are sizes: theirs takes text too.
+        if (member is { CustomConverter: not null } && member.PropertyType == typeof(long?) && value.ValueKind == JsonValueKind.String)
             return Bad($"'{value.GetString()}' is no {member.Name}", "write bytes, or a number with K, M, G, T or P");
         return Bad($"'{path?.TrimStart('$', '.')}' cannot be {Name(value.ValueKind)}", $"it is {Type(member?.PropertyType)}");
     }
