@@ -42,10 +42,10 @@ public sealed class RebuildTests : IAsyncLifetime
         Assert.True(_ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         _ledger.Kill("server");
         Assert.NotEqual(0, (await first).ExitCode);
-        // A server that starts looks after its schema, which the lock would keep it from.
-        Sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()");
         await _ledger.AnswersAsync("volume", "list");
+        Assert.Equal(2, Projection().GetProperty("building").GetProperty("version").GetInt32());
         Assert.Equal(answer, Changed());
+        Sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()");
         await BuiltAsync(version: 2);
         Assert.Equal(answer, Changed());
 

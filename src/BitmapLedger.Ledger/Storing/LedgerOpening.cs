@@ -37,7 +37,8 @@ public sealed class LedgerOpening(LedgerSchema schema, PostgresWatch watch, Ledg
             await watch.WithAsync(async away =>
             {
                 await schema.RequireDurableAsync(away);
-                if (settings.OwnCluster)
+                // A schema that is there is left alone: patching it would wait for every lock on its tables.
+                if (settings.OwnCluster && !(await schema.StatusAsync(away)).Current)
                     await schema.ApplyAsync(away);
                 else
                     await schema.RequireAsync(away);

@@ -37,18 +37,25 @@ internal sealed class StateUpgrade(IDocumentStore store, NpgsqlDataSource source
     /// <summary>Whether the projected bits of a schema of some version have no number.</summary>
     public static bool LacksVersions(int version) => version is >= Since and < VersionsSince;
 
-    /// <summary>Before the tables are patched: the projected bits that are there become the first version.</summary>
+    /// <summary>Before the tables are patched: the projected bits that are there become the first version. Asked again after an
+    /// upgrade that was cut off, it leaves them as they are.</summary>
     public async Task NumberBitsAsync(CancellationToken cancellation)
     {
         await using var command = source.CreateCommand(
             $"""
-            alter table {LedgerSchema.Name}.bitmap_bits add column version integer not null default 1,
-                drop constraint pkey_bitmap_bits_volume_id, add constraint pkey_bitmap_bits_volume_id_version primary key (volume_id, version);
-            alter table {LedgerSchema.Name}.bitmap_bits alter column version drop default;
-            alter table {LedgerSchema.Name}.slice_bits add column version integer not null default 1,
-                drop constraint pkey_slice_bits_volume_id_bitmap_slice,
-                add constraint pkey_slice_bits_volume_id_version_bitmap_slice primary key (volume_id, version, bitmap, slice);
-            alter table {LedgerSchema.Name}.slice_bits alter column version drop default;
+            do $upgrade$ begin
+            if not exists (
+                select from information_schema.columns
+                where table_schema = '{LedgerSchema.Name}' and table_name = 'bitmap_bits' and column_name = 'version') then
+                alter table {LedgerSchema.Name}.bitmap_bits add column version integer not null default 1,
+                    drop constraint pkey_bitmap_bits_volume_id, add constraint pkey_bitmap_bits_volume_id_version primary key (volume_id, version);
+                alter table {LedgerSchema.Name}.bitmap_bits alter column version drop default;
+                alter table {LedgerSchema.Name}.slice_bits add column version integer not null default 1,
+                    drop constraint pkey_slice_bits_volume_id_bitmap_slice,
+                    add constraint pkey_slice_bits_volume_id_version_bitmap_slice primary key (volume_id, version, bitmap, slice);
+                alter table {LedgerSchema.Name}.slice_bits alter column version drop default;
+            end if;
+            end $upgrade$;
             """);
         await command.ExecuteNonQueryAsync(cancellation);
     }
