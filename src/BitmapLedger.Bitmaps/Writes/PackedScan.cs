@@ -33,9 +33,10 @@ public static class PackedScan
         if (header is null)
             return fault;
         var body = source[..^PackedHeader.ChecksumBytes];
-        var isWhole = afterLsn < header.FirstLsn && throughLsn >= header.LastLsn;
-        return isWhole ? TryMark(body, header, map) ? CodecFault.None : CodecFault.BadValue
-            : TryMarkPart(body, header, afterLsn, throughLsn, map) ? CodecFault.None : CodecFault.BadValue;
+        var isMarked = afterLsn < header.FirstLsn && throughLsn >= header.LastLsn
+            ? TryMarkAll(body, header, map)
+            : TryMarkPart(body, header, afterLsn, throughLsn, map);
+        return isMarked ? CodecFault.None : CodecFault.BadValue;
     }
 
     /// <summary>The same for all, and says up to which LSN the block goes.</summary>
@@ -48,7 +49,7 @@ public static class PackedScan
         var fault = PackedDecoder.TryOpen(source, out var header);
         if (header is null)
             return fault;
-        if (map is not null && !TryMark(source[..^PackedHeader.ChecksumBytes], header, map))
+        if (map is not null && !TryMarkAll(source[..^PackedHeader.ChecksumBytes], header, map))
             return CodecFault.BadValue;
         lastLsn = header.LastLsn;
         return CodecFault.None;
@@ -78,7 +79,7 @@ public static class PackedScan
         return CodecFault.None;
     }
 
-    private static bool TryMark(ReadOnlySpan<byte> body, PackedHeader header, NativeBitmap map)
+    private static bool TryMarkAll(ReadOnlySpan<byte> body, PackedHeader header, NativeBitmap map)
     {
         ObjectDisposedException.ThrowIf(map.IsDisposed, map);
         var (columns, shift) = (header.Columns, header.UnitShift);

@@ -108,9 +108,7 @@ public sealed class BitmapReplay : IDisposable
     /// <returns>A fault when they are not what was written; then the replay is of no use any more.</returns>
     public CodecFault ApplyWrites(ReadOnlySpan<byte> packed, long number)
     {
-        if (State.Bitmaps.Any(b => b.Recording))
-            _live ??= new(State.Size, BitTransfer.Finest(State));
-        var fault = PackedScan.TryMark(packed, _live, out var lastLsn);
+        var fault = PackedScan.TryMark(packed, Live(), out var lastLsn);
         State = State with { LastLsn = lastLsn, Event = number };
         return fault;
     }
@@ -136,11 +134,14 @@ public sealed class BitmapReplay : IDisposable
             map.Dispose();
     }
 
+    /// <summary>What writes mark; null when no bitmap records.</summary>
+    private NativeBitmap? Live() =>
+        State.Bitmaps.Any(b => b.Recording) ? _live ??= new(State.Size, BitTransfer.Finest(State)) : null;
+
     private void Mark(WritesRecorded writes, long throughLsn)
     {
-        if (!State.Bitmaps.Any(b => b.Recording))
+        if (Live() is not { } live)
             return;
-        var live = _live ??= new(State.Size, BitTransfer.Finest(State));
         if (throughLsn >= writes.Packed.LastLsn)
         {
             _ = PackedScan.TryMark(writes.Packed.Bytes.Span, live);

@@ -148,11 +148,8 @@ public static class BitsReader
     {
         foreach (var gift in gifts)
         {
-            await foreach (var row in look.EventsAsync(gift.Origin.Event - 1, gift.Origin.Event, newestFirst: false, cancellation))
-            {
-                using var given = GivenBits.Read(GivenBits.In(row.Data(), gift.Origin.Index));
-                gift.Path.Carry(given, targets[gift.Wanted].Map);
-            }
+            using var given = await look.GivenAsync(gift.Origin, cancellation);
+            gift.Path.Carry(given, targets[gift.Wanted].Map);
         }
     }
 

@@ -81,6 +81,10 @@ internal static class EventTypes
     /// <summary>The type of a name.</summary>
     public static Type Of(string name) => _types[name];
 
+    /// <summary>Names of all types, as answers have them.</summary>
+    public static IReadOnlySet<string> Shown { get; } =
+        _types.Values.Select(t => t.Name).ToHashSet(StringComparer.OrdinalIgnoreCase);
+
     /// <summary>How PostgreSQL has types whose names are given in any case; those that are none are left out.</summary>
     public static IReadOnlyCollection<string> StoredAs(IReadOnlyCollection<string> names) =>
         [.. _types.Where(t => names.Contains(t.Value.Name, StringComparer.OrdinalIgnoreCase)).Select(t => t.Key)];

@@ -6,6 +6,7 @@ using System.Text.Json;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
+using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Rebuilding;
@@ -162,7 +163,26 @@ public sealed class HistorySnapshot(
         long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
         ReadAsync("", afterEvent, throughEvent, newestFirst, cancellation);
 
-    /// <summary>The same without the blocks of writes, which are passed over and not read.</summary>
+    /// <summary>One event; what is returned stays valid.</summary>
+    /// <param name="number">Its number.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <exception cref="CorruptionException">It is not there, or not what was written.</exception>
+    public async Task<(DateTimeOffset Time, IVolumeEvent Data)> EventAsync(long number, CancellationToken cancellation)
+    {
+        await foreach (var row in EventsAsync(number - 1, number, newestFirst: false, cancellation))
+            return (row.Time, row.Detached());
+        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
+    }
+
+    /// <summary>Bits that an event carries.</summary>
+    /// <param name="origin">The event, and which of its sources.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>The caller disposes it.</returns>
+    /// <exception cref="CorruptionException">The event is not there, or not what was written.</exception>
+    public async Task<NativeBitmap> GivenAsync(BitOrigin.Given origin, CancellationToken cancellation) =>
+        GivenBits.Read(GivenBits.In((await EventAsync(origin.Event, cancellation)).Data, origin.Index));
+
+    /// <summary>Events without the blocks of writes, which are passed over and not read.</summary>
     public IAsyncEnumerable<EventRow> CommandsAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
         ReadAsync($"and type <> '{LedgerSchema.WritesType}'", afterEvent, throughEvent, newestFirst: false, cancellation);
 
@@ -196,7 +216,7 @@ public sealed class HistorySnapshot(
         return numbers;
     }
 
-    /// <summary>Of those only the ones that say that writes may have gone unrecorded.</summary>
+    /// <summary>Events that say that writes may have gone unrecorded.</summary>
     public IAsyncEnumerable<EventRow> LossesAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
         ReadAsync("and type = 'tracking_lost'", afterEvent, throughEvent, newestFirst: false, cancellation);
 

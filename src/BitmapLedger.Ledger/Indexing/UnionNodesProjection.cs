@@ -45,11 +45,8 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
     /// <param name="look">The history.</param>
     /// <param name="place">Which.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    internal static async Task<UnionNode> MakeAsync(HistorySnapshot look, TreeNode place, CancellationToken cancellation)
-    {
-        var before = new VolumeShape(await look.StateAsync(place.First - 1, cancellation));
-        return await new Page(look, [], before).SealAsync(place, cancellation);
-    }
+    internal static Task<UnionNode> MakeAsync(HistorySnapshot look, TreeNode place, CancellationToken cancellation) =>
+        MakeAsync(look, [], place, cancellation);
 
     /// <summary>Makes the nodes that the events after one number up to and including another complete.</summary>
     /// <param name="look">The history.</param>
@@ -69,6 +66,13 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             var node = await work.SealAsync(place, cancellation);
             yield return (node, place.Level == UnionNodes.StateLevel ? shape.State : null);
         }
+    }
+
+    private static async Task<UnionNode> MakeAsync(
+        HistorySnapshot look, Dictionary<long, IEvent> page, TreeNode place, CancellationToken cancellation)
+    {
+        var before = new VolumeShape(await look.StateAsync(place.First - 1, cancellation));
+        return await new Page(look, page, before).SealAsync(place, cancellation);
     }
 
     /// <summary>The events of one volume in a page, and the nodes that they seal.</summary>
@@ -128,8 +132,7 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             await foreach (var child in look.NodesAsync(missing, Granularity.FromShift(Granularity.ShiftMax), cancellation))
                 _sealed[child.Place] = child with { Bits = child.Bits.ToArray() };
             foreach (var child in missing.Where(c => !_sealed.ContainsKey(c)))
-                _sealed[child] = await new Page(
-                    look, page, new(await look.StateAsync(child.First - 1, cancellation))).SealAsync(child, cancellation);
+                _sealed[child] = await MakeAsync(look, page, child, cancellation);
             var nodes = children.ConvertAll(c => _sealed[c]);
             using var sum = new NodeSum(place, nodes.Max(NodeSum.SizeOf), nodes.Max(n => n.Granularity));
             foreach (var node in nodes)

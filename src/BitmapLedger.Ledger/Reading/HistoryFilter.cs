@@ -12,10 +12,6 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="Length">Bytes from there on; null for the rest of the volume.</param>
 public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length)
 {
-    private static readonly HashSet<string> _types = typeof(IVolumeEvent).Assembly.GetTypes()
-        .Where(t => t.IsClass && !t.IsAbstract && t.IsAssignableTo(typeof(IVolumeEvent))).Select(t => t.Name)
-        .ToHashSet(StringComparer.OrdinalIgnoreCase);
-
     /// <summary>Most events of an answer; null for all.</summary>
     public int? Limit { get; init; }
 
@@ -47,9 +43,9 @@ public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<strin
             throw new LedgerException(ErrorCode.BadArgument, $"{Length} is no length", "take 1 or more");
         if (Limit is < 1)
             throw new LedgerException(ErrorCode.BadArgument, $"{Limit} is no limit", "take 1 or more");
-        if (Types.FirstOrDefault(t => !_types.Contains(t)) is { } unknown)
+        if (Types.FirstOrDefault(t => !EventTypes.Shown.Contains(t)) is { } unknown)
             throw new LedgerException(
-                ErrorCode.BadArgument, $"'{unknown}' is no type of event", $"there are {string.Join(", ", _types.Order(StringComparer.Ordinal))}");
+                ErrorCode.BadArgument, $"'{unknown}' is no type of event", $"there are {string.Join(", ", EventTypes.Shown.Order(StringComparer.Ordinal))}");
     }
 
     /// <summary>Whether an event is asked for.</summary>

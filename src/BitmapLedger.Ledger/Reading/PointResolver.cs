@@ -1,4 +1,3 @@
-using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
@@ -120,7 +119,7 @@ public sealed class PointResolver(
         if (lsn == 0)
             return new(1, 0, state.Created);
         var holder = await EventSearch.LastAsync(look, state.Event, e => e.FirstLsn <= lsn, cancellation);
-        var (time, data) = await OneAsync(look, holder, cancellation);
+        var (time, data) = await look.EventAsync(holder, cancellation);
         return data is WritesRecorded { Packed: var packed }
             ? Cut(packed, new(holder, lsn, time), w => w.Lsn <= lsn) with { Lsn = lsn }
             : new(holder, lsn, time);
@@ -141,7 +140,7 @@ public sealed class PointResolver(
         var before = await EventSearch.LastAsync(look, state.Event, e => e.Time <= time, cancellation);
         if (before == state.Event)
             return new(state.Event, state.LastLsn, time);
-        var next = await OneAsync(look, before + 1, cancellation);
+        var next = await look.EventAsync(before + 1, cancellation);
         if (next.Data is WritesRecorded { Packed: var packed } && packed.FirstTimeMicroseconds <= limit)
             return Cut(packed, new(before + 1, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time };
         return await BehindAsync(look, before, cancellation) with { Time = time };
@@ -149,16 +148,8 @@ public sealed class PointResolver(
 
     private static async Task<Position> BehindAsync(HistorySnapshot look, long number, CancellationToken cancellation)
     {
-        var (time, data) = await OneAsync(look, number, cancellation);
+        var (time, data) = await look.EventAsync(number, cancellation);
         return new(number, LastLsn(data), time);
-    }
-
-    private static async Task<(DateTimeOffset Time, IVolumeEvent Data)> OneAsync(
-        HistorySnapshot look, long number, CancellationToken cancellation)
-    {
-        await foreach (var row in look.EventsAsync(number - 1, number, newestFirst: false, cancellation))
-            return (row.Time, row.Detached());
-        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
     }
 
     private static long LastLsn(IVolumeEvent happened) => happened switch

@@ -66,12 +66,9 @@ internal sealed class BitComparison(HistorySnapshot look, VolumeState place, Pos
         long? first = null;
         foreach (var gift in plan.Gifts)
         {
-            await foreach (var row in look.EventsAsync(gift.Origin.Event - 1, gift.Origin.Event, newestFirst: false, cancellation))
-            {
-                using var given = GivenBits.Read(GivenBits.In(row.Data(), gift.Origin.Index));
-                if (Touches(given, gift.Path, blocks))
-                    first ??= gift.Origin.Event;
-            }
+            using var given = await look.GivenAsync(gift.Origin, cancellation);
+            if (Touches(given, gift.Path, blocks))
+                first ??= gift.Origin.Event;
         }
 
         foreach (var stretch in plan.Stretches.TakeWhile(s => s.AfterEvent < (first ?? long.MaxValue)))

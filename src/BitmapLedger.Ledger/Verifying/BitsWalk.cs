@@ -28,7 +28,7 @@ internal sealed class BitsWalk : IProjectionWalk
         _row = row;
         _rowEvent = rowEvent;
         foreach (var (name, map) in Maps(replay))
-            _before[name] = Copy(map);
+            _before[name] = map.Resized(map.VolumeBytes);
     }
 
     /// <summary>Begins behind an event.</summary>
@@ -71,7 +71,7 @@ internal sealed class BitsWalk : IProjectionWalk
             if (before is not null && before.VolumeBytes == map.VolumeBytes && before.Sha256() == map.Sha256())
                 continue;
             steps.Add(Compare(name, added ? "added" : null, before ?? new(map.VolumeBytes, map.Granularity), map));
-            _before[name] = Copy(map);
+            _before[name] = map.Resized(map.VolumeBytes);
             before?.Dispose();
         }
 
@@ -149,12 +149,5 @@ internal sealed class BitsWalk : IProjectionWalk
         {
             return BitComparison.Damaged;
         }
-    }
-
-    private static NativeBitmap Copy(NativeBitmap map)
-    {
-        var copy = new NativeBitmap(map.VolumeBytes, map.Granularity);
-        copy.UnionWith(map);
-        return copy;
     }
 }

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
@@ -55,7 +54,7 @@ public sealed class ProjectionSteps(PointResolver points, HistoryIndex index, Bi
         string projection, VolumeState now, ResolvedPoint from, ResolvedPoint to, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await using var look = await index.LookAsync(now.Id, cancellation);
-        var (_, begun) = await OneAsync(look, from.At.Event, cancellation);
+        var (_, begun) = await look.EventAsync(from.At.Event, cancellation);
         var after = begun is WritesRecorded { Packed: var packed } && packed.LastLsn > from.At.Lsn ? from.At.Event - 1 : from.At.Event;
         using IProjectionWalk walk = projection switch
         {
@@ -65,20 +64,12 @@ public sealed class ProjectionSteps(PointResolver points, HistoryIndex index, Bi
         };
         for (var number = after + 1; number <= to.At.Event; number++)
         {
-            var (time, happened) = await OneAsync(look, number, cancellation);
+            var (time, happened) = await look.EventAsync(number, cancellation);
             var step = new ProjectionStep(
                 number, happened.GetType().Name, Timestamps.Show(time), EventView.Lsn(happened), Stored: null, Bits: null, Nodes: null,
                 Members: null);
             yield return await walk.StepAsync(step, happened, number, time, cancellation);
         }
-    }
-
-    private static async Task<(DateTimeOffset Time, IVolumeEvent Data)> OneAsync(
-        HistorySnapshot look, long number, CancellationToken cancellation)
-    {
-        await foreach (var row in look.EventsAsync(number - 1, number, newestFirst: false, cancellation))
-            return (row.Time, row.Detached());
-        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
     }
 }
 
