@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using BitmapLedger.Testing;
-
 namespace BitmapLedger.EndToEnd.Tests;
 
 /// <summary>
@@ -11,15 +8,12 @@ namespace BitmapLedger.EndToEnd.Tests;
 internal sealed class FlushingClient : IDisposable
 {
     public const int Block = 4096;
-    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(3);
 
-    private readonly Process _shell;
-    private readonly Task _reading;
+    private readonly ToldShell _shell;
     private readonly Lock _lock = new();
     private readonly List<(long Number, long Block)> _sent = [];
     private long _answered;
     private long _flushed;
-    private int _pauses;
 
     /// <param name="uri">Export.</param>
     /// <param name="first">First block of its stretch.</param>
@@ -29,9 +23,7 @@ internal sealed class FlushingClient : IDisposable
     public FlushingClient(string uri, long first, int count, long after, int seed)
     {
         _answered = _flushed = after;
-        _shell = Tool.Start("nbdsh", ["-u", uri, "-c", Script(first, count, after, seed)], withInput: true);
-        _reading = ReadAsync();
-        _ = _shell.StandardError.ReadToEndAsync();
+        _shell = new(["-u", uri, "-c", Script(first, count, after, seed)], Take);
     }
 
     /// <summary>Every write that was sent, answered or not, in order; whole once the client has ended.</summary>
@@ -54,80 +46,40 @@ internal sealed class FlushingClient : IDisposable
     public Task MoreAsync(int more)
     {
         var wanted = Answered + more;
-        return UntilAsync(() => Answered >= wanted, $"{more} more answers");
+        return _shell.UntilAsync(() => Answered >= wanted, $"{more} more answers");
     }
 
     /// <summary>Nothing is under way when this returns, and nothing is sent before <see cref="GoOnAsync"/>.</summary>
-    public async Task PauseAsync()
-    {
-        var pauses = Volatile.Read(ref _pauses);
-        await TellAsync("pause");
-        await UntilAsync(() => Volatile.Read(ref _pauses) > pauses, "a pause");
-    }
+    public Task PauseAsync() => _shell.PauseAsync();
 
-    public Task GoOnAsync() => TellAsync("go");
+    public Task GoOnAsync() => _shell.GoOnAsync();
 
     /// <summary>Waits until it has been refused something, or has lost its server.</summary>
-    public Task EndedAsync() => _reading.WaitAsync(_limit);
+    public Task EndedAsync() => _shell.EndedAsync();
 
     /// <summary>Ends it and takes in all that it said.</summary>
     public Task EndAsync()
     {
-        if (!_shell.HasExited)
-            _shell.Kill();
+        _shell.Kill();
         return EndedAsync();
     }
 
-    public void Dispose()
-    {
-        if (!_shell.HasExited)
-            _shell.Kill();
-        _shell.WaitForExit();
-        _shell.Dispose();
-    }
+    public void Dispose() => _shell.Dispose();
 
-    private async Task TellAsync(string word)
+    private void Take(string[] word)
     {
-        await _shell.StandardInput.WriteLineAsync(word);
-        await _shell.StandardInput.FlushAsync();
-    }
-
-    private async Task UntilAsync(Func<bool> holds, string what)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
+        switch (word[0])
         {
-            if (_reading.IsCompleted)
-                throw new InvalidOperationException("The client ended by itself.");
-            if (started.Elapsed > _limit)
-                throw new TimeoutException($"The client waited {_limit.TotalSeconds:0} s for {what}.");
-            await Task.Delay(5);
-        }
-    }
-
-    private async Task ReadAsync()
-    {
-        // Held here: its process may be disposed of before the last line is read.
-        var output = _shell.StandardOutput;
-        while (await output.ReadLineAsync() is { } line)
-        {
-            var word = line.Split(' ');
-            switch (word[0])
-            {
-                case "send":
-                    lock (_lock)
-                        _sent.Add((long.Parse(word[1]), long.Parse(word[2])));
-                    break;
-                case "answered":
-                    Volatile.Write(ref _answered, long.Parse(word[1]));
-                    break;
-                case "flushed":
-                    Volatile.Write(ref _flushed, long.Parse(word[1]));
-                    break;
-                default:
-                    Interlocked.Increment(ref _pauses);
-                    break;
-            }
+            case "send":
+                lock (_lock)
+                    _sent.Add((long.Parse(word[1]), long.Parse(word[2])));
+                break;
+            case "answered":
+                Volatile.Write(ref _answered, long.Parse(word[1]));
+                break;
+            case "flushed":
+                Volatile.Write(ref _flushed, long.Parse(word[1]));
+                break;
         }
     }
 

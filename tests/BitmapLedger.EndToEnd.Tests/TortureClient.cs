@@ -1,6 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
-using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
 
@@ -13,23 +11,13 @@ internal sealed class TortureClient : IDisposable
 {
     public const int Sector = 512;
 
-    /// <summary>Longer than any recovery takes on two busy cores; a load that stands still is a failure.</summary>
-    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(3);
-
-    private readonly Process _shell;
-    private readonly Task _reading;
+    private readonly ToldShell _shell;
     private readonly ConcurrentQueue<long> _acknowledged = new();
     private readonly ConcurrentQueue<long> _unanswered = new();
     private volatile int _count;
     private volatile int _errors;
-    private volatile int _pauses;
 
-    public TortureClient(string uri, long firstSector)
-    {
-        _shell = Tool.Start("nbdsh", ["-c", Script(uri, firstSector)], withInput: true);
-        _reading = ReadAsync();
-        _ = _shell.StandardError.ReadToEndAsync();
-    }
+    public TortureClient(string uri, long firstSector) => _shell = new(["-c", Script(uri, firstSector)], Take);
 
     /// <summary>How often the server went away or refused a write.</summary>
     public int Errors => _errors;
@@ -41,70 +29,35 @@ internal sealed class TortureClient : IDisposable
     public Task MoreAsync(int more)
     {
         var wanted = _count + more;
-        return UntilAsync(() => _count >= wanted, $"{more} more acknowledged writes");
+        return _shell.UntilAsync(() => _count >= wanted, $"{more} more acknowledged writes");
     }
 
     /// <summary>No write is under way when this returns.</summary>
     /// <returns>What was acknowledged, and what was sent and never answered, since the last pause.</returns>
     public async Task<(IReadOnlyList<long> Acknowledged, IReadOnlyList<long> Unanswered)> PauseAsync()
     {
-        var pauses = _pauses;
-        await _shell.StandardInput.WriteLineAsync("pause");
-        await _shell.StandardInput.FlushAsync();
-        await UntilAsync(() => _pauses > pauses, "a pause");
+        await _shell.PauseAsync();
         return (Drain(_acknowledged), Drain(_unanswered));
     }
 
-    public async Task GoOnAsync()
-    {
-        await _shell.StandardInput.WriteLineAsync("go");
-        await _shell.StandardInput.FlushAsync();
-    }
+    public Task GoOnAsync() => _shell.GoOnAsync();
 
-    public void Dispose()
-    {
-        if (!_shell.HasExited)
-            _shell.Kill();
-        _shell.WaitForExit();
-        _shell.Dispose();
-    }
+    public void Dispose() => _shell.Dispose();
 
-    private async Task UntilAsync(Func<bool> holds, string what)
+    private void Take(string[] word)
     {
-        var started = Stopwatch.StartNew();
-        while (!holds())
+        switch (word[0])
         {
-            if (_reading.IsCompleted)
-                throw new InvalidOperationException("The client ended by itself.");
-            if (started.Elapsed > _limit)
-                throw new TimeoutException($"The client waited {_limit.TotalSeconds:0} s for {what}.");
-            await Task.Delay(5);
-        }
-    }
-
-    private async Task ReadAsync()
-    {
-        // Held here: its process may be disposed of before the last line is read.
-        var output = _shell.StandardOutput;
-        while (await output.ReadLineAsync() is { } line)
-        {
-            var word = line.Split(' ');
-            switch (word[0])
-            {
-                case "ok":
-                    _acknowledged.Enqueue(long.Parse(word[1]));
-                    Interlocked.Increment(ref _count);
-                    break;
-                case "lost":
-                    _unanswered.Enqueue(long.Parse(word[1]));
-                    break;
-                case "paused":
-                    Interlocked.Increment(ref _pauses);
-                    break;
-                default:
-                    Interlocked.Increment(ref _errors);
-                    break;
-            }
+            case "ok":
+                _acknowledged.Enqueue(long.Parse(word[1]));
+                Interlocked.Increment(ref _count);
+                break;
+            case "lost":
+                _unanswered.Enqueue(long.Parse(word[1]));
+                break;
+            default:
+                Interlocked.Increment(ref _errors);
+                break;
         }
     }
 
