@@ -51,20 +51,7 @@ internal static class HistoryVerb
     }
 
     /// <summary>Each event as soon as it is there. What follows has no end to make one document of, so JSON is lines then.</summary>
-    private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
-    {
-        var ended = false;
-        await foreach (var line in api.GetLinesAsync(path))
-        {
-            ended = line.StartsWith("""{"type":"end",""", StringComparison.Ordinal);
-            if (session.Json || session.JsonLines)
-                await session.Out.WriteLineAsync(line);
-            else if (!ended)
-                await session.Out.WriteLineAsync(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!));
-            await session.Out.FlushAsync();
-        }
-
-        return ended ? ExitCode.Ok : throw new CliException(
-            ErrorCode.Busy, "the server went away in the middle of the history", "ask again from the last event that was shown");
-    }
+    private static Task<int> StreamAsync(Session session, ApiClient api, string path) => LineStream.ShowAsync(
+        session, api, path, "history",
+        line => session.Out.WriteLine(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!)));
 }

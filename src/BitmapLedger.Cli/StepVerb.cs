@@ -32,19 +32,6 @@ internal static class StepVerb
         return ExitCode.Ok;
     }
 
-    private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
-    {
-        var ended = false;
-        await foreach (var line in api.GetLinesAsync(path))
-        {
-            ended = line.StartsWith("""{"type":"end",""", StringComparison.Ordinal);
-            if (session.JsonLines)
-                await session.Out.WriteLineAsync(line);
-            else if (!ended)
-                StepText.Write(session.Out, JsonSerializer.Deserialize(line, ApiJson.Default.ProjectionStep)!);
-        }
-
-        return ended ? ExitCode.Ok : throw new CliException(
-            ErrorCode.Busy, "the server went away in the middle of the walk", "ask again from the last event that was shown");
-    }
+    private static Task<int> StreamAsync(Session session, ApiClient api, string path) => LineStream.ShowAsync(
+        session, api, path, "walk", line => StepText.Write(session.Out, JsonSerializer.Deserialize(line, ApiJson.Default.ProjectionStep)!));
 }

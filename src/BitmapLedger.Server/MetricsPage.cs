@@ -1,5 +1,4 @@
 using BitmapLedger.Contracts.Control;
-using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Storing;
@@ -43,13 +42,10 @@ internal sealed class MetricsPage(IAgent agent, PostgresWatch postgres, MeterSer
     private void Add(MetricFactory metrics, VolumeStatus volume)
     {
         var use = volume.Use;
-        var waiting = use.WaitingSinceMicroseconds == 0
-            ? 0
-            : (clock.GetUtcNow() - Timestamps.FromMicroseconds(use.WaitingSinceMicroseconds)).TotalSeconds;
         Set("last_lsn", "LSN of the last write.", volume.LastLsn);
         Set("shipped_lsn", "LSN of the last write that the ledger has.", use.ShippedLsn);
         Set("unshipped_bytes", "Bytes of journal records that the ledger has not got.", (volume.LastLsn - use.ShippedLsn) * BytesPerWriteInJournal);
-        Set("unshipped_seconds", "Age of the oldest write that the ledger has not got, or a little more.", Math.Max(0, waiting));
+        Set("unshipped_seconds", "Age of the oldest write that the ledger has not got, or a little more.", use.WaitingSeconds(clock.GetUtcNow()));
         Set("journal_used_bytes", "Bytes of journal records that are not freed yet.", use.UsedBytes);
         Set("journal_quota_bytes", "Most bytes that they may take.", use.QuotaBytes);
         Set("journal_full", "1 while writes are held or refused because the quota is used up.", use.IsFull ? 1 : 0);

@@ -21,15 +21,19 @@ internal static class QueryEndpoints
         app.MapGet("/v1/volumes/{v}/history", History).Produces<HistoryAnswer>().WithSummary("The events of a volume, newest last");
         app.MapGet("/v1/volumes/{v}/blame", (
             string v, string? offset, string? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
-            blame.AskAsync(
+        {
+            var (first, last) = Range(from, to);
+            return blame.AskAsync(
                 v, Size("offset", offset) ?? throw new LedgerException(
                     ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
-                Size("length", length), From(from, to), To(from, to), limit, c))
-            .Listed("writes").WithSummary("The single writes that touched some bytes, newest first");
+                Size("length", length), first, last, limit, c);
+        }).Listed("writes").WithSummary("The single writes that touched some bytes, newest first");
         app.MapGet("/v1/volumes/{v}/heat", (
             string v, string? from, string? to, string? by, int? columns, int? rows, Heat heat, CancellationToken c) =>
-            heat.AskAsync(v, From(from, to), To(from, to), by, columns, rows, c))
-            .WithSummary("How often each part of a volume was written, and when");
+        {
+            var (first, last) = Range(from, to);
+            return heat.AskAsync(v, first, last, by, columns, rows, c);
+        }).WithSummary("How often each part of a volume was written, and when");
         app.MapPost("/v1/verify", async (HttpContext http, Verifier verifier, CancellationToken c) =>
         {
             var body = await Body.ReadAsync(http, ApiJson.Default.VerifyRequest);
@@ -63,7 +67,8 @@ internal static class QueryEndpoints
         var c = ending.Token;
         if (follow is true && limit is not null)
             throw new LedgerException(ErrorCode.BadArgument, "follow has no end, and limit names one", "leave one of them out");
-        var filter = new HistoryFilter(From(from, to), To(from, to), type ?? [], Size("offset", offset), Size("length", length))
+        var (start, end) = Range(from, to);
+        var filter = new HistoryFilter(start, end, type ?? [], Size("offset", offset), Size("length", length))
         {
             Limit = limit,
             After = after,
@@ -101,9 +106,9 @@ internal static class QueryEndpoints
         await lines.EndAsync($"\"complete\":{cut},\"events\":{lines.Count}{(exact ? "" : ",\"exact\":false")}", c);
     }
 
-    private static string? From(string? from, string? to) => from is null ? null : PointRange.Split(from, to).From;
-
-    private static string? To(string? from, string? to) => from is null ? to : PointRange.Split(from, to).To;
+    /// <summary>Two points, or both in the first; one that is not named stays so.</summary>
+    private static (string? From, string? To) Range(string? from, string? to) =>
+        from is null ? (null, to) : PointRange.Split(from, to);
 
     /// <summary>A size of a query: bytes, or a number with a unit.</summary>
     private static long? Size(string name, string? text)

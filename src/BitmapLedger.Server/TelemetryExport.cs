@@ -1,6 +1,5 @@
 using System.Collections;
 using System.Diagnostics.Metrics;
-using BitmapLedger.Contracts.Points;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Measuring;
@@ -61,9 +60,8 @@ internal static class TelemetryExport
                 foreach (var volume in await VolumesAsync(stoppingToken))
                 {
                     var tag = KeyValuePair.Create("volume", (object?)volume.Name);
-                    var since = volume.Use.WaitingSinceMicroseconds;
                     writes.Record(volume.LastLsn - volume.Use.ShippedLsn, tag);
-                    age.Record(since == 0 ? 0 : Math.Max(0, (clock.GetUtcNow() - Timestamps.FromMicroseconds(since)).TotalSeconds), tag);
+                    age.Record(volume.Use.WaitingSeconds(clock.GetUtcNow()), tag);
                     used.Record(volume.Use.UsedBytes, tag);
                     stall.Record(volume.Rotations.LongestMicroseconds / 1e6, tag);
                 }

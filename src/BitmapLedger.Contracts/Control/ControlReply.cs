@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Contracts.Control;
 
@@ -101,7 +102,13 @@ public sealed record Durable(long Lsn) : ControlReply;
 /// <param name="WaitingSinceMicroseconds">Not after the oldest write that the ledger has not got, microseconds since the
 /// Unix epoch; 0 when it has all.</param>
 public sealed record QuotaUse(
-    long UsedBytes, long QuotaBytes, string WhenFull, bool IsFull, long ShippedLsn, long WaitingSinceMicroseconds);
+    long UsedBytes, long QuotaBytes, string WhenFull, bool IsFull, long ShippedLsn, long WaitingSinceMicroseconds)
+{
+    /// <summary>Age of the oldest write that the ledger has not got, or a little more, in seconds; 0 when it has all.</summary>
+    public double WaitingSeconds(DateTimeOffset now) => WaitingSinceMicroseconds == 0
+        ? 0
+        : Math.Max(0, (now - Timestamps.FromMicroseconds(WaitingSinceMicroseconds)).TotalSeconds);
+}
 
 /// <summary>How long rotations kept the gate closed since the Agent started, in microseconds.</summary>
 /// <param name="Count">Rotations.</param>
