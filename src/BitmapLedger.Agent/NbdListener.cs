@@ -14,7 +14,7 @@ internal sealed class NbdListener : IDisposable
 
     private readonly Socket _socket;
     private readonly bool _isShared;
-    private volatile bool _closed;
+    private readonly CancellationTokenSource _closed = new();
 
     private NbdListener(Socket socket, NbdUri uri, bool isShared = false)
     {
@@ -60,29 +60,12 @@ internal sealed class NbdListener : IDisposable
             "unsupported", $"Cannot listen on {uri}: beyond loopback NBD needs TLS, which is not built yet; use 127.0.0.1 or a unix socket");
 
     /// <summary>The next client; null when the listener was closed.</summary>
-    public Socket? Accept()
+    public Socket? Accept(Action<string> log)
     {
-        while (true)
-        {
-            try
-            {
-                if (!_isShared)
-                    return _socket.Accept();
-                while (!_socket.Poll(_look, SelectMode.SelectRead))
-                    if (_closed)
-                        return null;
-                return _closed ? null : _socket.Accept();
-            }
-            catch (SocketException aborted) when (
-                aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
-            {
-                // The client went away between connecting and being accepted.
-            }
-            catch (Exception closed) when (closed is SocketException or ObjectDisposedException)
-            {
+        while (_isShared && !_socket.Poll(_look, SelectMode.SelectRead))
+            if (_closed.IsCancellationRequested)
                 return null;
-            }
-        }
+        return Accepting.Next(_socket, log, _closed.Token);
     }
 
     /// <summary>
@@ -91,7 +74,7 @@ internal sealed class NbdListener : IDisposable
     /// </summary>
     public void Dispose()
     {
-        _closed = true;
+        _closed.Cancel();
         if (!_isShared)
             _socket.Dispose();
     }

@@ -110,7 +110,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListen
 
     private void Accept(NbdListener listener, IExportSource offered, Room? room = null)
     {
-        while (room?.Enter() != false && listener.Accept() is { } socket)
+        while (room?.Enter() != false && listener.Accept(log.Line) is { } socket)
         {
             lock (_lock)
             {

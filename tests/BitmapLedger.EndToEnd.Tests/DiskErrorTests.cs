@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
@@ -9,7 +8,6 @@ public sealed class DiskErrorTests
 {
     private const int Block = 4096;
     private const long Size = 64 << 20;
-    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(3);
 
     // Method: one file system turns read-only at the first error of its own journal, the other has none and goes on. Both are
     // unmounted and checked while nobody uses them, as an administrator would.
@@ -27,7 +25,7 @@ public sealed class DiskErrorTests
         var agent = ledger.Pid("agent");
 
         disk.Faults = DeviceFaults.Writes | DeviceFaults.Flushes;
-        await UntilAsync(() => client.Errors > 0);
+        await Waiting.UntilAsync(() => client.Errors > 0);
         AssertRefusedUntouched(ledger);
         Assert.Equal(agent, ledger.Pid("agent"));
 
@@ -52,7 +50,7 @@ public sealed class DiskErrorTests
         await client.MoreAsync(300);
 
         disk.Faults = DeviceFaults.Writes | DeviceFaults.Flushes;
-        await UntilAsync(() => client.Errors > 0);
+        await Waiting.UntilAsync(() => client.Errors > 0);
         disk.Faults = DeviceFaults.None;
         ledger.Kill("agent");
         await ledger.AnswersAsync("verify", "v");
@@ -198,15 +196,5 @@ public sealed class DiskErrorTests
         Assert.Empty(recorded.Where(s => s < (Size - (1 << 20)) / TortureClient.Sector).Except(acknowledged).Except(unanswered));
         Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         ledger.Bml("check").Expect();
-    }
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.True(started.Elapsed < _limit, $"It did not happen within {_limit}.");
-            await Task.Delay(20);
-        }
     }
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 using BitmapLedger.Testing;
 
@@ -146,7 +145,7 @@ public sealed class DiskFaultTests
         Assert.Equal("away", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
         other.StandardInput.Close();
 
-        await UntilAsync(() => ledger.Json("volume", "show", "v").GetProperty("state").GetString() == "serving");
+        await Waiting.UntilAsync(() => ledger.Json("volume", "show", "v").GetProperty("state").GetString() == "serving");
         await ledger.AnswersAsync("checkpoint", "create", "v", "again");
         NbdShell.Write(ledger.Export("v"), [(Block, 512)]);
         Assert.Equal([(0, 2 * Block)], Extents.Of(ledger.Json("changed", "v", "--from", "start")));
@@ -168,26 +167,16 @@ public sealed class DiskFaultTests
         disk.Fill();
 
         ledger.Kill("server", "agent", "postgres");
-        await UntilAsync(() => ledger.Bml("volume", "list").ExitCode != 0);
+        await Waiting.UntilAsync(() => ledger.Bml("volume", "list").ExitCode != 0);
         disk.MakeRoom();
 
-        await UntilAsync(() => ledger.Bml("checkpoint", "create", "v", "again").ExitCode == 0);
+        await Waiting.UntilAsync(() => ledger.Bml("checkpoint", "create", "v", "again").ExitCode == 0);
         Assert.Equal(serve, ledger.ServePid);
         Assert.True(Posix.IsAlive(serve));
         NbdShell.Write(ledger.Export("v"), [(Block, 512)]);
         Assert.Equal([(0, 2 * Block)], Extents.Of(ledger.Json("changed", "v", "--from", "start")));
         Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         ledger.Bml("check").Expect();
-    }
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.True(started.Elapsed < TimeSpan.FromMinutes(3), "It did not happen within three minutes.");
-            await Task.Delay(50);
-        }
     }
 
     private static (int Agent, int Server) Pids(Ledger ledger) => (ledger.Pid("agent"), ledger.Pid("server"));

@@ -108,6 +108,33 @@ public sealed class HostileClientTests(ServedVolume served) : IClassFixture<Serv
     }
 
     [Fact]
+    public async Task An_agent_that_had_no_descriptor_left_takes_clients_again_when_it_has_some()
+    {
+        const int clients = 30, free = 6;
+        var (agent, control) = (_ledger.Pid("agent"), Path.Combine(_ledger.DataDirectory, "run", "control.sock"));
+        var limit = Tool.Run("prlimit", ["--pid", $"{agent}", "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD"]).Expect().Output.Trim();
+        Limit($"{Directory.GetFiles($"/proc/{agent}/fd").Length + free}:");
+        List<RawNbd> idle = [];
+        try
+        {
+            for (var i = 0; i < clients; i++)
+                idle.Add(new(i % 2 == 0 ? _ledger.NbdSocket : control));
+            await Waiting.UntilAsync(() => AgentLog().Contains("clients have to wait", StringComparison.Ordinal));
+        }
+        finally
+        {
+            idle.ForEach(c => c.Dispose());
+            Limit(limit.Replace(' ', ':'));
+        }
+
+        using (var link = new RawNbd(control))
+            link.SendAndDrain([0xff, 0xff, 0xff, 0xff]);
+        IsWell();
+
+        void Limit(string softAndHard) => Tool.Run("prlimit", ["--pid", $"{agent}", $"--nofile={softAndHard}"]).Expect();
+    }
+
+    [Fact]
     public void Clients_that_stop_in_the_middle_hold_up_nobody()
     {
         using var halfWrite = new RawNbd(_ledger.NbdSocket);
@@ -296,8 +323,10 @@ public sealed class HostileClientTests(ServedVolume served) : IClassFixture<Serv
         NbdShell.Write(_ledger.Export("v"), [(4096, 512)]);
         Assert.True(_ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         Assert.True(_ledger.Json("check").GetProperty("ok").GetBoolean());
-        Assert.DoesNotContain("nhandled", File.ReadAllText(Path.Combine(_ledger.DataDirectory, "log", "agent.log")), StringComparison.Ordinal);
+        Assert.DoesNotContain("nhandled", AgentLog(), StringComparison.Ordinal);
     }
+
+    private string AgentLog() => File.ReadAllText(Path.Combine(_ledger.DataDirectory, "log", "agent.log"));
 
     private string State() => _ledger.Json("history", "v").GetRawText() + _ledger.Json("volume", "list").GetProperty("volumes").GetArrayLength();
 

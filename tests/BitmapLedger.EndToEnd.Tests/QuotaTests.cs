@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
@@ -30,7 +29,7 @@ public sealed class QuotaTests
         {
             flooding = [stall.RunAsync(_ => false, enough.Token), fail.RunAsync(f => f.NoSpaces > 0, enough.Token)];
             await flooding[1];
-            await UntilAsync(() => Log(ledger).Contains("writes wait now", StringComparison.Ordinal));
+            await Waiting.UntilAsync(() => Log(ledger).Contains("writes wait now", StringComparison.Ordinal));
 
             Assert.InRange(stall.Acknowledged, 1, WritesMost);
             Assert.Equal(0, stall.NoSpaces);
@@ -62,7 +61,7 @@ public sealed class QuotaTests
         }
 
         var atThaw = stall.Acknowledged;
-        await UntilAsync(() => stall.Acknowledged > atThaw + 1000);
+        await Waiting.UntilAsync(() => stall.Acknowledged > atThaw + 1000);
         await enough.CancelAsync();
         await flooding[0];
         await ledger.AnswersAsync("verify", "waits");
@@ -129,14 +128,4 @@ public sealed class QuotaTests
         .GetProperty("events").EnumerateArray().Sum(e => e.GetProperty("writes").GetInt64());
 
     private static string Log(Ledger ledger) => File.ReadAllText(Path.Combine(ledger.DataDirectory, "log", "agent.log"));
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.True(started.Elapsed < TimeSpan.FromMinutes(3), "It did not happen within three minutes.");
-            await Task.Delay(20);
-        }
-    }
 }

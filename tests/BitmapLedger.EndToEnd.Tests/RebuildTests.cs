@@ -7,7 +7,6 @@ namespace BitmapLedger.EndToEnd.Tests;
 /// <summary>A projection is built again while fio writes, and whatever ends meanwhile.</summary>
 public sealed class RebuildTests : IAsyncLifetime
 {
-    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(2);
     private Ledger _ledger = null!;
     private Process? _load;
 
@@ -89,11 +88,11 @@ public sealed class RebuildTests : IAsyncLifetime
     {
         var holder = Tool.Start("psql", [.. Psql, "-c", "begin; lock table bitmapledger.bitmap_bits in share mode; select pg_sleep(600)"]);
         _ = EndedAsync(holder);
-        await UntilAsync(() => Sql(
+        await Waiting.UntilAsync(() => Sql(
             "select count(*) from pg_locks where relation = 'bitmapledger.bitmap_bits'::regclass and mode = 'ShareLock' and granted") == "1");
         var rebuilding = Tool.RunAsync(
             Path.Combine(Repository.Programs, "bml"), ["projection", "rebuild", "bitmap-bits", "--json", "--data-dir", _ledger.DataDirectory]);
-        await UntilAsync(() => Projection().TryGetProperty("building", out var building) && building.GetProperty("version").GetInt32() == version);
+        await Waiting.UntilAsync(() => Projection().TryGetProperty("building", out var building) && building.GetProperty("version").GetInt32() == version);
         Assert.Equal(version - 1, Projection().GetProperty("version").GetInt32());
         Assert.True(Projection().GetProperty("building").GetProperty("behind").GetInt64() > 0);
         return rebuilding;
@@ -106,7 +105,7 @@ public sealed class RebuildTests : IAsyncLifetime
         process.Dispose();
     }
 
-    private async Task BuiltAsync(int version) => await UntilAsync(() =>
+    private async Task BuiltAsync(int version) => await Waiting.UntilAsync(() =>
     {
         var status = _ledger.Bml("projection", "status", "--json");
         if (status.ExitCode == 11)
@@ -115,16 +114,6 @@ public sealed class RebuildTests : IAsyncLifetime
         var at = document.RootElement.GetProperty("projections").EnumerateArray().Single(p => p.GetProperty("name").GetString() == "bitmap-bits");
         return at.GetProperty("version").GetInt32() == version && !at.TryGetProperty("building", out _);
     });
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var asked = Stopwatch.StartNew();
-        while (!condition())
-        {
-            Assert.True(asked.Elapsed < _limit, "it did not come to that");
-            await Task.Delay(50);
-        }
-    }
 
     private void EndLoad()
     {

@@ -50,11 +50,11 @@ public sealed class ResizeTests : IAsyncLifetime
         {
             try
             {
-                await UntilAsync(() => Sql(
+                await Waiting.UntilAsync(() => Sql(
                     "select count(*) from pg_locks where mode = 'ExclusiveLock' and relation = 'bitmapledger.mt_streams'::regclass") == "1");
                 resizing = Tool.Start(
                     Path.Combine(Repository.Programs, "bml"), ["volume", "resize", "v", "--size", "2M", "--data-dir", _ledger.DataDirectory]);
-                await UntilAsync(() => Tool.Run("nbdinfo", "--size", _ledger.Export("v")).Output.Trim() == "2097152");
+                await Waiting.UntilAsync(() => Tool.Run("nbdinfo", "--size", _ledger.Export("v")).Output.Trim() == "2097152");
                 NbdShell.Write(_ledger.Export("v"), [(1 << 20, 512)]);
                 _ledger.Kill("server");
                 NbdShell.Write(_ledger.Export("v"), [((2 << 20) - 512, 512)]);
@@ -91,14 +91,4 @@ public sealed class ResizeTests : IAsyncLifetime
     private string Sql(string sql) => Tool.Run(
         "psql", "-h", Path.Combine(_ledger.DataDirectory, "postgres", "run"), "-U", "postgres", "-d", "bitmapledger", "-Atc", sql)
         .Expect().Output.Trim();
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var waited = Stopwatch.StartNew();
-        while (!condition())
-        {
-            Assert.True(waited.Elapsed < _limit, "it does not come to that");
-            await Task.Delay(50);
-        }
-    }
 }

@@ -43,7 +43,7 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
 
         var agent = _ledger.Pid("agent");
         _ledger.Kill("agent");
-        await UntilAsync(() => !Posix.IsAlive(agent));
+        await Waiting.UntilAsync(() => !Posix.IsAlive(agent));
         await TellAsync(qemu, "write -P 2 1M 64k");
         await TellAsync(qemu, "read -P 1 0 64k");
         await TellAsync(qemu, "read -P 2 1M 64k");
@@ -57,7 +57,7 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
         Assert.Contains("wrote 65536/65536 bytes at offset 1048576", said, StringComparison.Ordinal);
         Assert.Contains("read 65536/65536 bytes at offset 1048576", said, StringComparison.Ordinal);
         Assert.DoesNotContain("failed", said, StringComparison.Ordinal);
-        await UntilAsync(() => _ledger.Bml("verify", volume).ExitCode == 0);
+        await Waiting.UntilAsync(() => _ledger.Bml("verify", volume).ExitCode == 0);
         Assert.Equal(2, LastLsn(volume));
     }
 
@@ -116,7 +116,7 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
         {
             var agent = _ledger.Pid("agent");
             _ledger.Kill("agent");
-            await UntilAsync(() => !Posix.IsAlive(agent));
+            await Waiting.UntilAsync(() => !Posix.IsAlive(agent));
             await client.MoreAsync(2000);
         }
         finally
@@ -124,7 +124,7 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
             _ledger.ThawPostgres();
         }
 
-        await UntilAsync(() => _ledger.Bml("verify", "met").ExitCode == 0);
+        await Waiting.UntilAsync(() => _ledger.Bml("verify", "met").ExitCode == 0);
         await client.MoreAsync(100);
 
         Assert.Equal(1, client.Errors);
@@ -141,16 +141,6 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
     {
         await qemu.StandardInput.WriteLineAsync(command);
         await qemu.StandardInput.FlushAsync();
-    }
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.True(started.Elapsed < TimeSpan.FromMinutes(3), "It did not happen within three minutes.");
-            await Task.Delay(20);
-        }
     }
 
     private long LastLsn(string volume) =>

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.Hosting.Tests;
@@ -45,10 +44,10 @@ public sealed class SupervisorTests
             ending.Token);
         try
         {
-            await UntilAsync(() => said.Any(l => l.Contains("a crash loop", StringComparison.Ordinal)));
+            await Waiting.UntilAsync(() => said.Any(l => l.Contains("a crash loop", StringComparison.Ordinal)));
             var first = good.Id;
             ProcessId.Kill(first);
-            await UntilAsync(() => good.Id != first && good.IsAlive);
+            await Waiting.UntilAsync(() => good.Id != first && good.IsAlive);
         }
         finally
         {
@@ -77,7 +76,7 @@ public sealed class SupervisorTests
                     : Task.CompletedTask, () => ""),
             ],
             ending.Token);
-        await UntilAsync(() => attempts > 1);
+        await Waiting.UntilAsync(() => attempts > 1);
         await ending.CancelAsync();
         await supervising;
 
@@ -93,7 +92,7 @@ public sealed class SupervisorTests
         directory.Create();
         other.Create();
         var child = ChildProcess.Start("agent", directory, "sh", ["-c", "sleep 1000; :", "--data-dir", directory.Path]);
-        await UntilAsync(() => File.Exists(directory.PidFile("agent")));
+        await Waiting.UntilAsync(() => File.Exists(directory.PidFile("agent")));
         File.Copy(directory.PidFile("agent"), other.PidFile("agent"));
 
         var adopted = ChildProcess.Adopt("agent", directory, "sleep");
@@ -115,16 +114,6 @@ public sealed class SupervisorTests
             return Task.CompletedTask;
         },
         () => child().LastLine());
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var started = Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.True(started.Elapsed < TimeSpan.FromMinutes(2), "It did not happen within two minutes.");
-            await Task.Delay(10);
-        }
-    }
 
     private sealed class SteppedClock : TimeProvider
     {

@@ -6,8 +6,7 @@ using BitmapLedger.Contracts.Control;
 namespace BitmapLedger.WritePath.Control;
 
 /// <summary>
-/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what
-/// is no
+/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what is no
 /// frame ends its link and nothing else.
 /// </summary>
 public sealed class ControlServer : IDisposable
@@ -16,6 +15,7 @@ public sealed class ControlServer : IDisposable
     private readonly VolumeSet _volumes;
     private readonly Action<string> _log;
     private readonly Thread _accepting;
+    private readonly CancellationTokenSource _closed = new();
     private Socket? _link;
 
     /// <summary>Listens.</summary>
@@ -34,25 +34,17 @@ public sealed class ControlServer : IDisposable
     /// <summary>Ends the link and stops listening.</summary>
     public void Dispose()
     {
+        _closed.Cancel();
         _listener.Dispose();
         Volatile.Read(ref _link)?.Dispose();
         _accepting.Join();
+        _closed.Dispose();
     }
 
     private void Accept()
     {
-        while (true)
-        {
-            try
-            {
-                var socket = _listener.Accept();
-                new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
-            }
-            catch (Exception closed) when (closed is SocketException or ObjectDisposedException)
-            {
-                return;
-            }
-        }
+        while (Accepting.Next(_listener, _log, _closed.Token) is { } socket)
+            new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
     }
 
     private void Serve(Socket socket)
