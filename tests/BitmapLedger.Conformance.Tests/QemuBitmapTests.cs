@@ -4,19 +4,20 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>The same writes to qemu-storage-daemon's bitmap and to ours end in the same digest.</summary>
-public sealed class QemuBitmapTests
+public sealed class QemuBitmapTests(SharedLedger shared) : IClassFixture<SharedLedger>
 {
     [Theory]
     [InlineData(64 << 20, 65_536, 1)]
     [InlineData((64 << 20) - 512, 4096, 2)]
     [InlineData(1_000_448, 512, 3)]
     [InlineData(5 << 20, 1 << 20, 4)]
-    public async Task Digest_and_count_equal_those_of_qemu_after_the_same_writes(long size, long granularity, int seed)
+    public void Digest_and_count_equal_those_of_qemu_after_the_same_writes(long size, long granularity, int seed)
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
+        using var scratch = new ScratchDirectory();
         ledger.Json("volume", "create", "v", "--size", $"{size}");
         ledger.Json("bitmap", "add", "v", "b0", "--granularity", $"{granularity}");
-        using var qemu = new QemuStorageDaemon(ledger.Scratch("qemu"), size);
+        using var qemu = new QemuStorageDaemon(scratch["qemu"], size);
         qemu.Execute("block-dirty-bitmap-add", new { node = "n0", name = "b0", granularity });
         qemu.Export("n0", "b0");
         var random = new Random(seed);
@@ -42,12 +43,13 @@ public sealed class QemuBitmapTests
     [InlineData("bitmap", "clear", "v", "zz")]
     [InlineData("bitmap", "enable", "v", "zz")]
     [InlineData("bitmap", "disable", "v", "zz")]
-    public async Task A_refused_bitmap_command_says_what_qemu_says(params string[] command)
+    public void A_refused_bitmap_command_says_what_qemu_says(params string[] command)
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
+        using var scratch = new ScratchDirectory();
         ledger.Json("volume", "create", "v", "--size", "1M");
         ledger.Json("bitmap", "add", "v", "b0");
-        using var qemu = new QemuStorageDaemon(ledger.Scratch("qemu"), 1 << 20);
+        using var qemu = new QemuStorageDaemon(scratch["qemu"], 1 << 20);
         qemu.Execute("block-dirty-bitmap-add", new { node = "n0", name = "b0" });
 
         var theirs = qemu.Refusal($"block-dirty-bitmap-{command[1]}", new { node = "n0", name = command[3] });

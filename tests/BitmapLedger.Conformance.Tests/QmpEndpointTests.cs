@@ -6,14 +6,14 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>What <c>run/qmp.sock</c> does beyond what QEMU can be asked about.</summary>
-public sealed class QmpEndpointTests
+public sealed class QmpEndpointTests(SharedLedger shared) : IClassFixture<SharedLedger>
 {
     private static readonly CancellationToken _never = CancellationToken.None;
 
     [Fact]
     public async Task Slices_checkpoints_history_and_command_ids_over_qmp()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         await Do(qmp, "block-dirty-bitmap-add", "b0");
@@ -62,7 +62,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task A_policy_that_is_not_named_stays_as_it_was()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         await Do(qmp, "block-dirty-bitmap-add", "b0");
@@ -88,7 +88,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task A_command_id_acts_once_and_can_be_looked_up()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
 
@@ -111,7 +111,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task A_transaction_moves_a_checkpoint_and_removes_one_that_it_made()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         JsonObject Add(string name) => Checkpoint("add", new JsonObject { ["name"] = name, ["nodes"] = new JsonArray("v") });
@@ -131,7 +131,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task A_command_id_answers_the_same_whatever_its_names_have_come_to_mean()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         var checkpoint = new JsonObject { ["name"] = "k" };
@@ -173,7 +173,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task Of_two_clients_that_want_the_same_one_gets_it()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var one = await ConnectAsync(ledger);
         await using var two = await ConnectAsync(ledger);
@@ -201,7 +201,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task While_postgresql_is_away_commands_say_so_and_afterwards_they_work()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         ledger.FreezePostgres();
@@ -218,7 +218,7 @@ public sealed class QmpEndpointTests
     [Fact]
     public async Task Merging_nothing_changes_nothing_where_qemu_crashes()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         await Do(qmp, "block-dirty-bitmap-add", "b0");

@@ -7,29 +7,26 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>NBD server and block exports over QMP: the same commands to QEMU and to BitmapLedger, and the same clients.</summary>
-public sealed class QmpExportTests : IAsyncLifetime
+public sealed class QmpExportTests : IClassFixture<SharedLedger>, IDisposable
 {
     private const int Size = 4 << 20;
     private const string Done = """{"return": {}}""";
 
-    private Ledger _ledger = null!;
-    private QemuStorageDaemon _qemu = null!;
-    private QmpLines _ours = null!;
-    private QmpLines _theirs = null!;
+    private readonly ScratchDirectory _scratch = new();
+    private readonly Ledger _ledger;
+    private readonly QemuStorageDaemon _qemu;
+    private readonly QmpLines _theirs;
+    private QmpLines _ours;
 
-    private string OurSocket => _ledger.Scratch("o.sock");
-
-    private string TheirSocket => _ledger.Scratch("t.sock");
-
-    public async ValueTask InitializeAsync()
+    public QmpExportTests(SharedLedger shared)
     {
-        _ledger = await Ledger.StartAsync();
-        _qemu = new(_ledger.Scratch("q"), Size);
+        _ledger = shared.Empty();
+        _qemu = new(_scratch["q"], Size);
         _theirs = new(_qemu.SecondSocket);
         foreach (var node in new[] { "v", "w", "fixed" })
         {
             var readOnly = node == "fixed";
-            var file = _ledger.Scratch(node + ".img");
+            var file = _scratch[node + ".img"];
             using (var image = File.Create(file))
                 image.SetLength(Size);
             _theirs.Execute($$$"""
@@ -42,7 +39,7 @@ public sealed class QmpExportTests : IAsyncLifetime
                 continue;
             }
 
-            var ours = _ledger.Scratch("ours.img");
+            var ours = _scratch["ours.img"];
             File.Copy(file, ours);
             _ledger.Json("volume", "add", node, "--backend", $"file:{ours}", "--read-only");
         }
@@ -50,12 +47,18 @@ public sealed class QmpExportTests : IAsyncLifetime
         _ours = Connect();
     }
 
-    public async ValueTask DisposeAsync()
+    private string OurSocket => _scratch["o.sock"];
+
+    private string TheirSocket => _scratch["t.sock"];
+
+    public void Dispose()
     {
+        // Refused where the test has stopped it; a volume that an export offers could not be removed.
+        Ours(Line("nbd-server-stop"));
         _ours.Dispose();
         _theirs.Dispose();
         _qemu.Dispose();
-        await _ledger.DisposeAsync();
+        _scratch.Dispose();
     }
 
     [Fact]

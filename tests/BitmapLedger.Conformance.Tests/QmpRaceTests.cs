@@ -6,16 +6,15 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>Several QMP clients at once, that want the same or look at what others change.</summary>
-public sealed class QmpRaceTests : IAsyncLifetime
+public sealed class QmpRaceTests(SharedLedger shared) : IClassFixture<SharedLedger>, IAsyncLifetime
 {
     private const string Busy = "Bitmap 'b' is currently in use by another operation and cannot be used";
     private static readonly CancellationToken _never = CancellationToken.None;
     private readonly List<QmpClient> _clients = [];
-    private Ledger _ledger = null!;
+    private readonly Ledger _ledger = shared.Empty();
 
     public async ValueTask InitializeAsync()
     {
-        _ledger = await Ledger.StartAsync();
         _ledger.Json("volume", "create", "v", "--size", "16M");
         for (var i = 0; i < 6; i++)
             _clients.Add(await QmpClient.ConnectAsync(Path.Combine(_ledger.DataDirectory, "run", "qmp.sock"), [], _never));
@@ -26,7 +25,6 @@ public sealed class QmpRaceTests : IAsyncLifetime
     {
         foreach (var client in _clients)
             await client.DisposeAsync();
-        await _ledger.DisposeAsync();
     }
 
     [Fact]

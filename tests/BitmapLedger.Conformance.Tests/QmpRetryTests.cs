@@ -6,14 +6,14 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>Command ids on commands that are no commands to a volume, and events of what commands did (spec/qmp.md).</summary>
-public sealed class QmpRetryTests
+public sealed class QmpRetryTests(SharedLedger shared) : IClassFixture<SharedLedger>
 {
     private static readonly CancellationToken _never = CancellationToken.None;
 
     [Fact]
     public async Task A_command_id_stands_for_exports_and_questions_too()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         var socket = Path.Combine(ledger.DataDirectory, "x.sock");
@@ -47,14 +47,14 @@ public sealed class QmpRetryTests
     [Fact]
     public async Task A_refused_export_is_refused_again_though_it_could_be_made_now()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         await using var qmp = await ConnectAsync(ledger);
         JsonObject add = new() { ["type"] = "nbd", ["id"] = "e", ["node-name"] = "late" };
 
-        var first = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("add", "block-export-add", add), _never));
+        var first = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("late", "block-export-add", add), _never));
         ledger.Json("volume", "create", "late", "--size", "1M");
-        var second = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("add", "block-export-add", add), _never));
+        var second = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("late", "block-export-add", add), _never));
 
         Assert.Equal("Cannot find device='' nor node-name='late'", first.Description);
         Assert.Equal(first.Description, second.Description);
@@ -63,7 +63,7 @@ public sealed class QmpRetryTests
     [Fact]
     public async Task A_slice_that_was_dropped_is_told_once_whoever_dropped_it()
     {
-        await using var ledger = await Ledger.StartAsync();
+        var ledger = shared.Empty();
         ledger.Json("volume", "create", "v", "--size", "1M");
         ledger.Json("bitmap", "add", "v", "b0");
         ledger.Json("retention", "set", "v", "b0", "--slices", "1");

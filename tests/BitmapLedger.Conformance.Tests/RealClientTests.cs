@@ -4,14 +4,10 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.Conformance.Tests;
 
 /// <summary>The clients that people use, against a running <c>bml serve</c>.</summary>
-public sealed class RealClientTests : IAsyncLifetime
+public sealed class RealClientTests(SharedLedger shared) : IClassFixture<SharedLedger>
 {
     private const long MiB = 1 << 20;
-    private Ledger _ledger = null!;
-
-    public async ValueTask InitializeAsync() => _ledger = await Ledger.StartAsync();
-
-    public async ValueTask DisposeAsync() => await _ledger.DisposeAsync();
+    private readonly Ledger _ledger = shared.Empty();
 
     // Method: nbdsh writes at odd places, and a Python copy of the disk is its model; then the disk is read back whole.
     [Fact]
