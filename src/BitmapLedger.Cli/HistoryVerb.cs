@@ -51,7 +51,10 @@ internal static class HistoryVerb
     }
 
     /// <summary>Each event as soon as it is there. What follows has no end to make one document of, so JSON is lines then.</summary>
-    private static Task<int> StreamAsync(Session session, ApiClient api, string path) => LineStream.ShowAsync(
-        session, api, path, "history",
-        line => session.Out.WriteLine(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!)));
+    private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
+    {
+        await LineStream.ShowAsync(session, api, path, "history", line =>
+            session.Out.WriteLine(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!)));
+        return ExitCode.Ok;
+    }
 }

@@ -28,11 +28,18 @@ internal static class QueryVerbs
             var (first, last) = Range(parsed.GetValue(from)!, parsed.GetValue(to));
             var asMap = parsed.GetValue(map) || parsed.GetValue(totals);
             RefuseMap(asMap, parsed.GetValue(format));
+            var path = Arguments.Path("volumes", parsed.GetValue(volume)!, "changed") + Arguments.Query(
+                ("from", first), ("to", last), ("granularity", Arguments.SizeText(parsed.GetValue(granularity))),
+                ("format", parsed.GetValue(format)));
+            if (session.JsonLines && parsed.GetValue(format) != "bitmap")
+            {
+                var end = JsonSerializer.Deserialize(await LineStream.ShowAsync(session, api, path, "answer", _ => { }), ApiJson.Default.ChangedAnswer)!;
+                return Exactness(parsed.GetValue(strict), end.Exact, end.Gaps);
+            }
+
             string json;
             await using (new Progress(session.Progress, $"changed {parsed.GetValue(volume)}"))
-                json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "changed") + Arguments.Query(
-                    ("from", first), ("to", last), ("granularity", Arguments.SizeText(parsed.GetValue(granularity))),
-                    ("format", parsed.GetValue(format))));
+                json = await api.GetAsync(path);
             var answer = JsonSerializer.Deserialize(json, ApiJson.Default.ChangedAnswer)!;
             session.Print(json, () =>
             {

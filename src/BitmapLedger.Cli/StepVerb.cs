@@ -32,6 +32,10 @@ internal static class StepVerb
         return ExitCode.Ok;
     }
 
-    private static Task<int> StreamAsync(Session session, ApiClient api, string path) => LineStream.ShowAsync(
-        session, api, path, "walk", line => StepText.Write(session.Out, JsonSerializer.Deserialize(line, ApiJson.Default.ProjectionStep)!));
+    private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
+    {
+        await LineStream.ShowAsync(session, api, path, "walk", line =>
+            StepText.Write(session.Out, JsonSerializer.Deserialize(line, ApiJson.Default.ProjectionStep)!));
+        return ExitCode.Ok;
+    }
 }

@@ -30,11 +30,18 @@ public static class JsonLines
         }
 
         foreach (var element in root.GetProperty(list).EnumerateArray())
-            output.WriteLine(element.ValueKind == JsonValueKind.Object ? element.GetRawText() : $$"""{"block":{{element.GetRawText()}}}""");
+            output.WriteLine(Line(element.GetRawText()));
         output.WriteLine(End(root, name => name != list));
     }
 
-    private static string End(JsonElement root, Func<string, bool> belongs)
+    /// <summary>The line of an element.</summary>
+    /// <param name="json">The element: an object, or the number of a block.</param>
+    public static string Line(string json) => json[0] == '{' ? json : $$"""{"block":{{json}}}""";
+
+    /// <summary>The last line.</summary>
+    /// <param name="root">The document.</param>
+    /// <param name="belongs">Which of its members are to be in it, by their names.</param>
+    public static string End(JsonElement root, Func<string, bool> belongs)
     {
         using var bytes = new MemoryStream();
         using (var writer = new Utf8JsonWriter(bytes, new() { Encoder = ApiJson.Encoder }))

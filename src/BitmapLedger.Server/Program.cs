@@ -79,7 +79,7 @@ static WebApplication Build(ServerOptions options)
     builder.Services.AddScoped<Sender>();
     builder.Services.AddSingleton<MeterSeries>().AddSingleton<MetricsPage>();
     builder.AddExport();
-    builder.Services.AddSingleton<BitmapView>();
+    builder.Services.AddScoped<BitmapView>();
     builder.Services.AddSingleton<LedgerLoop>();
     builder.Services.AddHostedService(s => s.GetRequiredService<LedgerLoop>());
     builder.Services.AddSingleton(options).AddSingleton<QuitRequest>().AddSingleton<QmpActions>().AddSingleton<QmpNodes>().AddSingleton<QmpHistory>()

@@ -181,6 +181,10 @@ public sealed partial class HttpTests(ServedVolume served) : IClassFixture<Serve
         var lines = (await _api.GetAsync(path, "Accept: application/x-ndjson")).Expect().Lines;
 
         Assert.Equal(document.GetProperty(list).GetArrayLength(), lines.Count - 1);
+        if (list is "extents" or "bitmaps")
+            Assert.Equal(document.GetProperty(list).EnumerateArray().Select(e => e.GetRawText()), lines.SkipLast(1).Select(l => l.GetRawText()));
+        if (list is "extents" or "blocks")
+            Assert.Equal(document.GetProperty("changed_bytes").GetRawText(), lines[^1].GetProperty("changed_bytes").GetRawText());
         Assert.Equal("end", lines[^1].GetProperty("type").GetString());
         Assert.True(lines[^1].GetProperty("complete").GetBoolean());
     }

@@ -197,6 +197,6 @@ public sealed class LedgerTests(PostgresFixture postgres)
             new LedgerSchema(ledger.Store, ledger.Source).Dump());
     }
 
-    private static (long, long)[] Pairs(IReadOnlyList<ExtentAnswer> extents) =>
+    private static (long, long)[] Pairs(IEnumerable<ExtentAnswer> extents) =>
         [.. extents.Select(e => (e.Offset, e.Length))];
 }

@@ -72,7 +72,7 @@ public sealed class ReplayTests(PostgresFixture postgres)
         Assert.Equal([(0, 4096), (8192, 4096)], then.Bitmaps[0].Extents!.Select(e => (e.Offset, e.Length)));
         Assert.Equal(["b1", "b0"], now.Bitmaps.Select(b => b.Name));
         Assert.Equal((false, "a test", TestLedger.Size), (now.Exact, Assert.Single(now.Gaps).Why, now.Bitmaps[1].Count));
-        Assert.Equal(4096, now.Bitmaps[1].Blocks!.Count);
+        Assert.Equal(4096, now.Bitmaps[1].Blocks!.Count());
         // What was lost before a bitmap came is no gap of it.
         Assert.Equal((true, 0, 0L, false), (later.Exact, later.Gaps.Count, later.Bitmaps[0].Count, later.Bitmaps[0].Recording));
         var gone = await Assert.ThrowsAsync<LedgerException>(() => ledger.Queries.ReplayAsync("v", "lsn:2", "b1", null, _none));

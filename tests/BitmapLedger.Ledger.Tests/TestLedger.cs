@@ -21,6 +21,7 @@ namespace BitmapLedger.Ledger.Tests;
 internal sealed class TestLedger : IAsyncDisposable
 {
     private readonly ScratchDirectory _scratch = new();
+    private readonly AnswerMaps _maps = new();
 
     private TestLedger(NpgsqlDataSource source)
     {
@@ -61,7 +62,7 @@ internal sealed class TestLedger : IAsyncDisposable
 
     public HistoryIndex Index { get; }
 
-    public Queries Queries => new(Points, new(Index), Index);
+    public Queries Queries => new(Points, new(Index), Index, _maps);
 
     public ProjectionSteps Steps => new(Points, Index, new(Source));
 
@@ -126,6 +127,7 @@ internal sealed class TestLedger : IAsyncDisposable
         Shipper.Forget(VolumeId);
         await Store.DisposeAsync();
         await Source.DisposeAsync();
+        _maps.Dispose();
         _scratch.Dispose();
     }
 

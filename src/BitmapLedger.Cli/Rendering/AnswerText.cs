@@ -177,13 +177,13 @@ internal static class AnswerText
 
     /// <summary>Bits in the form that was asked for: extents as a table, blocks a number a line, a bitmap as JSON has it.</summary>
     private static void Bits(
-        TextWriter output, Style style, IReadOnlyList<ExtentAnswer>? extents, IReadOnlyList<long>? blocks, byte[]? bitmap)
+        TextWriter output, Style style, IEnumerable<ExtentAnswer>? extents, IEnumerable<long>? blocks, byte[]? bitmap)
     {
         if (blocks is not null)
             Lines(output, blocks.Select(b => $"{b}"));
         if (bitmap is not null)
             output.WriteLine(Convert.ToBase64String(bitmap));
-        if (extents is not { Count: > 0 })
+        if (extents?.Any() is not true)
             return;
         var table = new TextTable("OFFSET", "LENGTH", "");
         foreach (var extent in extents)

@@ -6,12 +6,12 @@ namespace BitmapLedger.Cli.Rendering;
 /// <summary>Extents in the columns of <c>nbdinfo --map</c>: offset, length, type number, type name.</summary>
 internal static class DirtyMap
 {
-    public static IEnumerable<string> Lines(IReadOnlyList<ExtentAnswer> dirty, long size) =>
+    public static IEnumerable<string> Lines(IEnumerable<ExtentAnswer> dirty, long size) =>
         All(dirty, size).Select(e => string.Create(
             CultureInfo.InvariantCulture, $"{e.Offset,10}  {e.Length,10}  {(e.Dirty ? 1 : 0),3}  {Name(e.Dirty)}"));
 
     /// <summary>The columns of <c>nbdinfo --map --totals</c>: bytes, percent, type number, type name.</summary>
-    public static IEnumerable<string> Totals(IReadOnlyList<ExtentAnswer> dirty, long size) =>
+    public static IEnumerable<string> Totals(IEnumerable<ExtentAnswer> dirty, long size) =>
         All(dirty, size).GroupBy(e => e.Dirty).OrderBy(g => g.Key).Select(g =>
         {
             var bytes = g.Sum(e => e.Length);
@@ -21,7 +21,7 @@ internal static class DirtyMap
 
     private static string Name(bool dirty) => dirty ? "dirty" : "clean";
 
-    private static IEnumerable<(long Offset, long Length, bool Dirty)> All(IReadOnlyList<ExtentAnswer> dirty, long size)
+    private static IEnumerable<(long Offset, long Length, bool Dirty)> All(IEnumerable<ExtentAnswer> dirty, long size)
     {
         var at = 0L;
         foreach (var extent in dirty)

@@ -17,13 +17,13 @@ public sealed record SizesAnswer(long From, long To);
 /// <param name="Exact">False when more may be reported than changed.</param>
 /// <param name="Gaps">Where writes may have gone unrecorded.</param>
 /// <param name="ChangedBytes">Sum of the extents.</param>
-/// <param name="Extents">Ascending, merged, clipped to the size; null in another format.</param>
+/// <param name="Extents">Ascending, merged, clipped to the size; null in another format. Read while it is written.</param>
 /// <param name="Blocks">Numbers of the blocks, in format <c>blocks</c>.</param>
 /// <param name="Bitmap">The bits, least significant first, in format <c>bitmap</c>.</param>
 public sealed record ChangedAnswer(
     string Volume, PositionAnswer From, PositionAnswer To, long Granularity, SizesAnswer Size, bool Exact,
-    IReadOnlyList<GapAnswer> Gaps, long ChangedBytes, IReadOnlyList<ExtentAnswer>? Extents,
-    IReadOnlyList<long>? Blocks = null, byte[]? Bitmap = null);
+    IReadOnlyList<GapAnswer> Gaps, long ChangedBytes, IEnumerable<ExtentAnswer>? Extents,
+    IEnumerable<long>? Blocks = null, byte[]? Bitmap = null);
 
 /// <summary>A bitmap as it was at a point.</summary>
 /// <param name="Name">Name.</param>
@@ -34,12 +34,12 @@ public sealed record ChangedAnswer(
 /// <param name="Inconsistent">Whether its bits cannot be relied on; only of bitmaps that were imported so.</param>
 /// <param name="Count">Dirty bytes as QEMU counts them.</param>
 /// <param name="Sha256">Digest as QEMU computes it.</param>
-/// <param name="Extents">Dirty bytes; null in another format.</param>
+/// <param name="Extents">Dirty bytes; null in another format. Read while it is written.</param>
 /// <param name="Blocks">Numbers of the dirty blocks, in format <c>blocks</c>.</param>
 /// <param name="Bits">The bits, least significant first, in format <c>bitmap</c>.</param>
 public sealed record BitmapAnswer(
     string Name, long Granularity, bool Recording, bool Persistent, bool Busy, bool Inconsistent, long Count, string Sha256,
-    IReadOnlyList<ExtentAnswer>? Extents, IReadOnlyList<long>? Blocks = null, byte[]? Bits = null);
+    IEnumerable<ExtentAnswer>? Extents, IEnumerable<long>? Blocks = null, byte[]? Bits = null);
 
 /// <summary>The bitmaps of a volume as they were.</summary>
 /// <param name="Volume">Name of the volume.</param>

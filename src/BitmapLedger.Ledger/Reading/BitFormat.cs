@@ -4,11 +4,12 @@ using BitmapLedger.Contracts.Answers;
 
 namespace BitmapLedger.Ledger.Reading;
 
-/// <summary>The bits of an answer in the form that was asked for; the others stay null.</summary>
+/// <summary>The bits of an answer in the form that was asked for; the others stay null. Extents and blocks are read from the map
+/// each time they are gone through, so it must be there until then.</summary>
 /// <param name="Extents">Format <c>extents</c>.</param>
 /// <param name="Blocks">Format <c>blocks</c>.</param>
 /// <param name="Bitmap">Format <c>bitmap</c>.</param>
-public sealed record BitFormat(IReadOnlyList<ExtentAnswer>? Extents, IReadOnlyList<long>? Blocks, byte[]? Bitmap)
+public sealed record BitFormat(IEnumerable<ExtentAnswer>? Extents, IEnumerable<long>? Blocks, byte[]? Bitmap)
 {
     /// <summary>Most bytes of an answer in format <c>bitmap</c>.</summary>
     private const long BitmapBytesMax = 64 << 20;
@@ -17,8 +18,8 @@ public sealed record BitFormat(IReadOnlyList<ExtentAnswer>? Extents, IReadOnlyLi
     /// <exception cref="LedgerException">The format is not known, or the answer would be too large.</exception>
     public static BitFormat Of(NativeBitmap map, string? format) => format switch
     {
-        null or "extents" => new([.. map.Extents().Select(e => new ExtentAnswer(e.Offset, e.Length))], null, null),
-        "blocks" => new(null, [.. Numbers(map)], null),
+        null or "extents" => new(map.Extents().Select(e => new ExtentAnswer(e.Offset, e.Length)), null, null),
+        "blocks" => new(null, Numbers(map), null),
         "bitmap" => new(null, null, Bits(map)),
         _ => throw new LedgerException(
             ErrorCode.BadArgument, $"'{format}' is no format", "take extents, blocks or bitmap"),

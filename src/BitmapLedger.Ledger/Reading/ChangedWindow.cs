@@ -23,22 +23,22 @@ public sealed record ChangedWindow(long? Offset, long? Length)
                 ErrorCode.BadArgument,
                 $"offset {start}{(Length is { } bytes ? $", length {bytes}" : "")} is not inside volume '{whole.Volume}' of {size} bytes");
         var end = start + Math.Min(Length ?? size, size - start);
-        List<ExtentAnswer> extents = [.. whole.Extents!.Where(e => e.Offset < end && e.Offset + e.Length > start).Select(e =>
+        var extents = whole.Extents!.Where(e => e.Offset < end && e.Offset + e.Length > start).Select(e =>
         {
             var from = Math.Max(e.Offset, start);
             return new ExtentAnswer(from, Math.Min(e.Offset + e.Length, end) - from);
-        })];
+        });
         var clipped = whole with { Extents = null, ChangedBytes = extents.Sum(e => e.Length) };
         return format switch
         {
             null or "extents" => clipped with { Extents = extents },
-            "blocks" => clipped with { Blocks = [.. Blocks(extents, grain)] },
+            "blocks" => clipped with { Blocks = Blocks(extents, grain) },
             "bitmap" => clipped with { Bitmap = Bits(extents, grain, size) },
             _ => throw new LedgerException(ErrorCode.BadArgument, $"'{format}' is no format", "take extents, blocks or bitmap"),
         };
     }
 
-    private static IEnumerable<long> Blocks(List<ExtentAnswer> extents, long grain)
+    private static IEnumerable<long> Blocks(IEnumerable<ExtentAnswer> extents, long grain)
     {
         foreach (var extent in extents)
             for (var block = extent.Offset / grain; block * grain < extent.Offset + extent.Length; block++)
@@ -46,7 +46,7 @@ public sealed record ChangedWindow(long? Offset, long? Length)
     }
 
     /// <summary>The bits of the whole volume, so that a bit stands where it always does; those outside are clear.</summary>
-    private static byte[] Bits(List<ExtentAnswer> extents, long grain, long size)
+    private static byte[] Bits(IEnumerable<ExtentAnswer> extents, long grain, long size)
     {
         var count = (size - 1) / grain + 1;
         if (count > BlocksMax)

@@ -8,11 +8,12 @@ using BitmapLedger.Ledger.Indexing;
 
 namespace BitmapLedger.Ledger.Reading;
 
-/// <summary>Answers from history.</summary>
+/// <summary>Answers from history, to one request.</summary>
 /// <param name="points">Resolves points.</param>
 /// <param name="changes">Reads what changed.</param>
 /// <param name="index">The history, and the tree over it.</param>
-public sealed class Queries(PointResolver points, ChangeReader changes, HistoryIndex index)
+/// <param name="maps">Keeps what answers are read from while they are written.</param>
+public sealed class Queries(PointResolver points, ChangeReader changes, HistoryIndex index, AnswerMaps maps)
 {
     /// <summary>What changed after one point, up to and including another.</summary>
     public async Task<ChangedAnswer> ChangedAsync(
@@ -26,8 +27,8 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         var state = await points.CurrentAsync(volume, cancellation);
         var (first, last) = await points.RangeAsync(from, to ?? "now", state, cancellation);
         var sizes = await changes.SizesAsync(state.Id, state.Size, first.At, last.At, cancellation);
-        using var changed = await changes.ReadAsync(state.Id, sizes.To, grain, first.At, last.At, cancellation);
-        var shown = BitFormat.Of(changed.Map, format);
+        var changed = await changes.ReadAsync(state.Id, sizes.To, grain, first.At, last.At, cancellation);
+        var shown = BitFormat.Of(maps.Keep(changed.Map), format);
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
                 sizes.From, sizes.To), changed.IsExact, Show(changed.Gaps),
@@ -51,7 +52,7 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         SortedDictionary<long, Gap> gaps = [];
         await BitsReader.ReadAsync(look, then, point.At, [.. bitmaps.Select(WantedBits.Of)], (i, bits) =>
         {
-            shown.Add(Show(bitmaps[i], bits.Map, format));
+            shown.Add(Show(bitmaps[i], maps.Keep(bits.Map.Resized(bits.Map.VolumeBytes)), format));
             exact &= bits.IsExact;
             foreach (var (number, gap) in bits.Gaps)
                 gaps[number] = gap;

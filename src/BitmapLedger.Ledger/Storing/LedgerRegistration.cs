@@ -67,7 +67,8 @@ public static class LedgerRegistration
         services.AddSingleton<CheckpointReader>();
         services.AddSingleton(s => new HistoryIndex(source, s.GetRequiredService<IDocumentStore>().Options.Serializer()));
         services.AddSingleton<ChangeReader>();
-        services.AddSingleton<Queries>();
+        services.AddScoped<AnswerMaps>();
+        services.AddScoped<Queries>();
         services.AddSingleton<Histories>();
         services.AddSingleton<Blame>();
         services.AddSingleton<Heat>();
