@@ -27,6 +27,11 @@ internal static class Arguments
         ? text
         : throw new CliException(ErrorCode.BadPoint, fault);
 
+    /// <summary>An age that is well written.</summary>
+    public static string AgeText(string text) => Age.TryParse(text, out var fault) is not null
+        ? text
+        : throw new CliException(ErrorCode.BadArgument, fault);
+
     /// <summary>A query string of what is set.</summary>
     public static string Query(params IEnumerable<(string Name, string? Value)> values)
     {

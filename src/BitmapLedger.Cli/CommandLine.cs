@@ -44,7 +44,15 @@ internal sealed class CommandLine
     public RootCommand Root { get; }
 
     /// <summary>Reads a line without doing what it says.</summary>
-    public ParseResult Parse(params IReadOnlyList<string> arguments) => Root.Parse(arguments, _grammar);
+    public ParseResult Parse(params IReadOnlyList<string> arguments)
+    {
+        var parsed = Root.Parse(arguments, _grammar);
+        // A verb below another has arguments of its own: its help must not show those of the verb above as well.
+        foreach (var above in parsed.CommandResult.Command.Parents.OfType<Command>())
+            foreach (var argument in above.Arguments)
+                argument.Hidden = true;
+        return parsed;
+    }
 
     /// <summary>Does what a line says.</summary>
     /// <returns>The exit code.</returns>

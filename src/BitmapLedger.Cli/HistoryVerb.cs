@@ -35,6 +35,34 @@ internal static class HistoryVerb
             var path = Arguments.Path("volumes", parsed.GetValue(volume)!, "history") + Arguments.Query(query);
             return follows || session.JsonLines ? StreamAsync(session, api, path) : PrintAsync(session, api, path);
         });
+        verb.Subcommands.Add(Retain(global));
+        return verb;
+    }
+
+    private static Command Retain(GlobalOptions global)
+    {
+        var volume = Arguments.Volume();
+        var exact = new Option<string>("--exact") { Description = "Age up to which single writes are kept, e.g. 30d", Required = true };
+        var coalesced = new Option<string>("--coalesced")
+        {
+            Description = "Age up to which older ones are kept coalesced, e.g. 1y",
+            Required = true,
+        };
+        var dryRun = Arguments.Flag("--dry-run", "Does nothing, and says what it would free");
+        var verb = new Command(
+            "retain", "Coalesces old single writes, and makes still older history unreachable") { volume, exact, coalesced, dryRun };
+        global.Handle(verb, async (parsed, session, api) =>
+        {
+            var name = parsed.GetValue(volume)!;
+            string json;
+            await using (new Progress(session.Progress, $"history retain {name}"))
+                json = await api.PostAsync(
+                    Arguments.Path("volumes", name, "history", "retain"),
+                    new(Arguments.AgeText(parsed.GetValue(exact)!), Arguments.AgeText(parsed.GetValue(coalesced)!), parsed.GetValue(dryRun)),
+                    ApiJson.Default.RetainRequest);
+            session.Print(json, () => RetentionText.Write(session, JsonSerializer.Deserialize(json, ApiJson.Default.RetainAnswer)!));
+            return ExitCode.Ok;
+        });
         return verb;
     }
 

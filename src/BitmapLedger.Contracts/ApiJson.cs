@@ -42,6 +42,8 @@ namespace BitmapLedger.Contracts;
 [JsonSerializable(typeof(MergeRequest))]
 [JsonSerializable(typeof(RetentionRequest))]
 [JsonSerializable(typeof(BankSliceRequest))]
+[JsonSerializable(typeof(RetainRequest))]
+[JsonSerializable(typeof(RetainAnswer))]
 [JsonSerializable(typeof(BankAnswer))]
 [JsonSerializable(typeof(SlicesAnswer))]
 [JsonSerializable(typeof(HeatAnswer))]

@@ -6,6 +6,7 @@ using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Repairing;
+using BitmapLedger.Ledger.Retaining;
 using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Server;
@@ -39,6 +40,16 @@ internal static class VolumeEndpoints
         app.MapPost("/v1/volumes/{v}/repair", (string v, HttpContext http, Repairer repairer, CancellationToken c) =>
             repairer.RepairAsync(v, Gatekeeper.Origin(http), c))
             .WithSummary("Goes on behind a damaged stretch of a volume's journal; the stretch counts as all written");
+
+        app.MapPost("/v1/volumes/{v}/history/retain", async (string v, HttpContext http, Retainer retainer, CancellationToken c) =>
+        {
+            var body = await Body.ReadAsync(http, ApiJson.Default.RetainRequest);
+            if (body.DryRun)
+                return await retainer.TryAsync(v, body.Exact, body.Coalesced, c);
+            var answer = await retainer.RetainAsync(v, body.Exact, body.Coalesced, Gatekeeper.Origin(http), c);
+            EntityTag.Show(http, answer.Event);
+            return answer;
+        }).Takes<RetainRequest>().WithSummary("Coalesces old single writes, and makes still older history unreachable");
 
         app.MapGet("/v1/volumes/{v}/checkpoints", async (
             string v, int? limit, string? after, CheckpointReader checkpoints, CancellationToken c) =>

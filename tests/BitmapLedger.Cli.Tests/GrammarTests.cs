@@ -47,6 +47,7 @@ public sealed class GrammarTests
     [InlineData("db status --database Host=x")]
     [InlineData("db apply")]
     [InlineData("db dump --output x")]
+    [InlineData("history retain v --exact 30d --coalesced 1y --dry-run")]
     [InlineData("version --data-dir /x --json --jsonl --quiet --no-color --progress none --command-id x")]
     public void Every_verb_of_the_spec_is_understood(string line) =>
         Assert.Empty(new CommandLine().Parse(line.Split(' ')).Errors);
@@ -69,6 +70,9 @@ public sealed class GrammarTests
             Assert.Equal(0, await parsed.InvokeAsync(new InvocationConfiguration { Output = output }));
 
             Assert.NotEmpty(parsed.CommandResult.Command.Description!);
+            // Once in the usage and once in the list of arguments; a list of verbs shows them too.
+            if (parsed.CommandResult.Command.Subcommands.Count == 0)
+                Assert.InRange(output.ToString().Split("<VOL>").Length - 1, 0, 2);
             foreach (var option in parsed.CommandResult.Command.Options)
             {
                 Assert.False(string.IsNullOrEmpty(option.Description), $"{string.Join(' ', path)} {option.Name}");

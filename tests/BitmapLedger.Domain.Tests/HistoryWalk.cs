@@ -114,7 +114,8 @@ internal sealed class HistoryWalk : IDisposable
         }
     }
 
-    private void Write()
+    /// <summary>An event of a few writes.</summary>
+    public void Write()
     {
         var writes = Enumerable.Range(1, _random.Next(1, 4)).Select(i =>
         {

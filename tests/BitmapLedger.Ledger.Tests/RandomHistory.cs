@@ -49,6 +49,14 @@ internal sealed class RandomHistory(TestLedger ledger, int seed)
         };
     }
 
+    /// <summary>Behind all of an event.</summary>
+    public Position Behind(long number) => _events[(int)number - 1] switch
+    {
+        WritesRecorded { Packed: var packed } => new(number, packed.LastLsn, default),
+        ICommandEvent command => new(number, command.AtLsn, default),
+        _ => new(number, 0, default),
+    };
+
     /// <summary>Two of them in order.</summary>
     public (Position From, Position To) Range()
     {

@@ -36,7 +36,7 @@ public sealed class StoredEventTests(PostgresFixture postgres)
         }
 
         Assert.Equal(examples.Select(e => e.Type), read);
-        var documented = examples.Select(e => e.Type.Replace("_", "", StringComparison.Ordinal)).Append("writesrecorded");
+        var documented = examples.Select(e => e.Type.Replace("_", "", StringComparison.Ordinal)).Append("writesrecorded").Append("historycoalesced");
         var known = typeof(IVolumeEvent).Assembly.GetTypes()
             .Where(t => t.IsClass && t.IsAssignableTo(typeof(IVolumeEvent))).Select(t => t.Name.ToLowerInvariant());
         Assert.Equal(known.Order(StringComparer.Ordinal), documented.Distinct().Order(StringComparer.Ordinal));

@@ -7,6 +7,7 @@ using BitmapLedger.Journal;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Reading;
+using BitmapLedger.Ledger.Retaining;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Ledger.Verifying;
@@ -22,6 +23,7 @@ internal sealed class TestLedger : IAsyncDisposable
 {
     private readonly ScratchDirectory _scratch = new();
     private readonly AnswerMaps _maps = new();
+    private readonly Lanes _lanes = new();
 
     private TestLedger(NpgsqlDataSource source)
     {
@@ -32,7 +34,7 @@ internal sealed class TestLedger : IAsyncDisposable
         Shipper = NewShipper();
         Reader = new(Store);
         Index = new(source, Store.Options.Serializer());
-        Points = new(Index, Streams, new Lanes(), Shipper, TimeProvider.System);
+        Points = new(Index, Streams, _lanes, Shipper, TimeProvider.System);
         Journal = JournalWriter.Open(
             new(Settings.Journal(VolumeId), VolumeId, 1L << 30, 0, TimeProvider.System, SegmentBytes: 64 << 10));
         Connection = Journal.Connect("unix:pid=1,uid=0");
@@ -72,6 +74,9 @@ internal sealed class TestLedger : IAsyncDisposable
         TimeProvider.System);
 
     public Histories Histories => new(Points, Reader, Index, Streams, TimeProvider.System);
+
+    public Retainer Retainer => new(
+        Streams, _lanes, new NoAgent(), Shipper, Points, Index, new(Source, Index), new(Streams), Store, TimeProvider.System);
 
     public static async Task<TestLedger> StartAsync(PostgresFixture postgres) =>
         await StartAsync(await postgres.DatabaseAsync());

@@ -83,6 +83,10 @@ public static class BitmapCodec
         return CodecFault.BadValue;
     }
 
+    /// <summary>Granularity and size of a bitmap that was read before.</summary>
+    internal static (Granularity Granularity, long VolumeBytes) Shape(ReadOnlySpan<byte> source) =>
+        (Granularity.FromShift(source[5]), BinaryPrimitives.ReadInt64LittleEndian(source[6..]));
+
     private static bool TryFill(NativeBitmap map, ReadOnlySpan<byte> body)
     {
         var position = 0;

@@ -16,6 +16,8 @@ internal static class EventWords
             "BitmapMerged" => $"{Text(data, "target")} from {string.Join(", ", Sources(data))}",
             "RetentionSet" => $"{Text(data, "bitmap")} keeps {Number(data, "slices")}, then {Text(data, "overflow")}",
             "SliceBanked" or "SliceDeleted" or "SliceDropped" => $"{Text(data, "bitmap")}/{Number(data, "slice")}",
+            "HistoryCoalesced" => $"events {Number(data, "first_event")} to {happened.Event}{(Flag(data, "gone") ? ", forgotten" : "")}",
+            "HistoryRetained" => $"{Number(data, "events_before")} events became {Number(data, "events_after")}",
             "TrackingLost" => Text(data, "why"),
             _ => FirstOf(data, "name", "bitmap", "job"),
         };
@@ -26,6 +28,9 @@ internal static class EventWords
 
     private static string Text(JsonElement data, string member) =>
         data.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString()! : "";
+
+    private static bool Flag(JsonElement data, string member) =>
+        data.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.True;
 
     private static long Number(JsonElement data, string member) =>
         data.TryGetProperty(member, out var value) && value.TryGetInt64(out var number) ? number : 0;

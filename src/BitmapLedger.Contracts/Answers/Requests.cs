@@ -48,6 +48,12 @@ public sealed record MergeSourceRequest(string Name, string? Volume);
 /// <param name="ForceCycle">Whether the oldest may go when there are more already.</param>
 public sealed record RetentionRequest(long? Slices, string? Overflow, bool ForceCycle);
 
+/// <summary>Body of <c>POST …/history/retain</c>.</summary>
+/// <param name="Exact">Age up to which single writes are kept, as <c>30d</c>.</param>
+/// <param name="Coalesced">Age up to which older ones are kept coalesced, as <c>1y</c>.</param>
+/// <param name="DryRun">Whether nothing is to be done, and only said.</param>
+public sealed record RetainRequest(string? Exact, string? Coalesced, bool DryRun);
+
 /// <summary>Body of <c>POST …/bitmaps/{b}/slices</c>; it may be left out.</summary>
 /// <param name="ForceCycle">Whether the oldest may go, whatever the policy says.</param>
 public sealed record BankSliceRequest(bool ForceCycle);

@@ -75,7 +75,32 @@ public sealed record CommandAnswer(string Volume, long Event, long Lsn, string T
 
     /// <summary>Slices that went to make room; null when none.</summary>
     public IReadOnlyList<SliceId>? DroppedSlices { get; init; }
+
+    /// <summary>What became of the history; null when it was not retained.</summary>
+    public RetainedHistory? Retained { get; init; }
 }
+
+/// <summary>What retention makes of a history.</summary>
+/// <param name="ExactFrom">From here on every single write is known; null when that is all of it.</param>
+/// <param name="KeptFrom">Points before this can be asked about no more, but for checkpoints and slices; null when all can
+/// be.</param>
+/// <param name="Writes">Single writes that are coalesced or forgotten.</param>
+/// <param name="EventsBefore">Events that are replaced.</param>
+/// <param name="EventsAfter">Events that stand for them.</param>
+/// <param name="BytesBefore">Bytes of the data of those that are replaced; rows and indexes take some more.</param>
+/// <param name="BytesAfter">Bytes of the data of those that stand for them.</param>
+public sealed record RetainedHistory(
+    PositionAnswer? ExactFrom, PositionAnswer? KeptFrom, long Writes, long EventsBefore, long EventsAfter, long BytesBefore,
+    long BytesAfter);
+
+/// <summary>What retention of a history did, or would do.</summary>
+/// <param name="Volume">Name of the volume.</param>
+/// <param name="DryRun">Whether nothing was done.</param>
+/// <param name="Event">The event that was appended; the last one there is when nothing was to be done.</param>
+/// <param name="Lsn">The write it stands after.</param>
+/// <param name="Time">When.</param>
+/// <param name="History">What becomes of the history.</param>
+public sealed record RetainAnswer(string Volume, bool DryRun, long Event, long Lsn, string Time, RetainedHistory History);
 
 /// <summary>Which slice.</summary>
 /// <param name="Bitmap">Its bitmap.</param>

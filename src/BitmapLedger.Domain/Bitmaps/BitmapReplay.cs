@@ -92,6 +92,10 @@ public sealed class BitmapReplay : IDisposable
         {
             Mark(writes, throughLsn);
         }
+        else if (happened is HistoryCoalesced coalesced)
+        {
+            Mark(coalesced, throughLsn);
+        }
         else
         {
             Fold();
@@ -154,6 +158,19 @@ public sealed class BitmapReplay : IDisposable
                 return;
             live.MarkDirty(write.Offset, write.Length);
         }
+    }
+
+    /// <summary>All of it, when any of it is in: too many, where the rest lies behind. What is forgotten is needed by no bits
+    /// that can be asked for; whoever asks nevertheless gets all blocks.</summary>
+    private void Mark(HistoryCoalesced happened, long throughLsn)
+    {
+        var span = happened.Coalesced.Span;
+        if (span.FirstLsn > throughLsn)
+            return;
+        if (span.LastLsn > throughLsn)
+            _gaps.Add(happened.Gap);
+        if (State.Bitmaps.Any(b => b.Recording))
+            happened.Coalesced.Mark(_live ??= new(State.Size, BitTransfer.Finest(State)));
     }
 
     /// <summary>Names of what takes the writes.</summary>

@@ -37,6 +37,8 @@ public sealed class ChangeFold(NativeBitmap changed, Position from, Position to)
     {
         if (happened is WritesRecorded writes)
             Mark(writes);
+        else if (happened is HistoryCoalesced coalesced)
+            Mark(coalesced);
         else if (number > from.Event && number <= to.Event)
             Mark(happened);
     }
@@ -61,6 +63,23 @@ public sealed class ChangeFold(NativeBitmap changed, Position from, Position to)
             if (write.Lsn > from.Lsn)
                 Mark(write.Offset, write.End);
         }
+    }
+
+    /// <summary>All of it, when any of it is in the range: which of the blocks were touched when is not known.</summary>
+    private void Mark(HistoryCoalesced happened)
+    {
+        var (coalesced, span) = (happened.Coalesced, happened.Coalesced.Span);
+        if (span.LastLsn <= from.Lsn || span.FirstLsn > to.Lsn)
+            return;
+        coalesced.Mark(Changed);
+        var whole = span.FirstLsn > from.Lsn && span.LastLsn <= to.Lsn;
+        if (!whole || coalesced.IsGone)
+            _gaps.Add(happened.Gap);
+        // Blocks that reach over the end of a volume that was larger then say of it what may be true only of what is cut off.
+        var size = Changed.VolumeBytes;
+        var cut = coalesced.VolumeBytes > size && size % coalesced.Granularity.Bytes != 0
+            && coalesced.Touches(size & -coalesced.Granularity.Bytes, size);
+        IsExact &= whole && !coalesced.IsGone && !cut && coalesced.Granularity <= Changed.Granularity;
     }
 
     private void Mark(IVolumeEvent happened)

@@ -71,6 +71,10 @@ public sealed record VolumeState
     /// <summary>Backup jobs that run.</summary>
     public IReadOnlyList<BackupState> Backups { get; init; } = [];
 
+    /// <summary>How far its history was coalesced; null when it never was.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public RetentionState? Retained { get; init; }
+
     /// <summary>The bitmap of a name, or null.</summary>
     public BitmapState? Bitmap(string name) => Bitmaps.FirstOrDefault(b => b.Name == name);
 
@@ -104,6 +108,8 @@ public sealed record VolumeState
             },
             VolumeRemoved => this with { Removed = true },
             WritesRecorded e => this with { LastLsn = e.Packed.LastLsn },
+            HistoryCoalesced e => this with { LastLsn = e.Coalesced.Span.LastLsn },
+            HistoryRetained e => this with { Retained = RetentionState.After(Retained, e, number) },
             TrackingLost e => this with { LastLsn = Math.Max(LastLsn, e.ToLsn) },
             VolumeResized e => this with
             {

@@ -26,6 +26,9 @@ public readonly struct EventRow(
     /// <summary>Whether it is a block of writes.</summary>
     public bool IsWrites => type == EventTypes.Writes;
 
+    /// <summary>Whether it stands for single writes that were coalesced.</summary>
+    public bool IsCoalesced => type == EventTypes.Coalesced;
+
     /// <summary>Its data. Valid until the next event is read.</summary>
     public ReadOnlyMemory<byte> Bytes => bytes;
 
@@ -52,6 +55,12 @@ public readonly struct EventRow(
 
     private IVolumeEvent Decode(ReadOnlyMemory<byte> data)
     {
+        if (IsCoalesced)
+        {
+            Require(CoalescedWrites.TryRead(data, out var coalesced));
+            return new HistoryCoalesced(coalesced!);
+        }
+
         if (!IsWrites)
         {
             using var json = new MemoryStream(data.ToArray());
@@ -77,6 +86,9 @@ internal static class EventTypes
 
     /// <summary>The name of <see cref="WritesRecorded"/>.</summary>
     public static string Writes { get; } = NameOf(typeof(WritesRecorded));
+
+    /// <summary>The name of <see cref="HistoryCoalesced"/>.</summary>
+    public static string Coalesced { get; } = NameOf(typeof(HistoryCoalesced));
 
     /// <summary>The type of a name.</summary>
     public static Type Of(string name) => _types[name];

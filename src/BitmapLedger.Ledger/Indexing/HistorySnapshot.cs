@@ -4,7 +4,6 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Queries;
@@ -131,48 +130,52 @@ public sealed class HistorySnapshot(
         return found;
     }
 
-    /// <summary>What is needed to find an event, of each of some.</summary>
+    /// <summary>What is needed to find an event, of the first at or after each of some numbers: numbers before the last of
+    /// events that were coalesced stand for all of them.</summary>
     /// <param name="numbers">Which.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    /// <returns>Those that are there, ascending.</returns>
+    /// <returns>Those that are there, ascending, each once.</returns>
     public async Task<IReadOnlyList<EventHead>> HeadsAsync(IReadOnlyCollection<long> numbers, CancellationToken cancellation)
     {
         await using var command = Command(
             $"""
-            select e.version, e.timestamp, substring(e.bdata from 1 for {PackedWrites.PrefixBytes}),
-                   coalesce((e.data ->> 'from_lsn')::bigint, (e.data ->> 'at_lsn')::bigint, 0)
-            from unnest($2::bigint[]) as w(version)
-            join {LedgerSchema.Name}.mt_events e on e.stream_id = $1 and e.version = w.version order by e.version
+            select e.version, e.timestamp, e.type, e.prefix, e.at_lsn
+            from unnest($2::bigint[]) as w(version) cross join lateral (
+                select version, timestamp, type, substring(bdata from 1 for {EventHead.PrefixBytes}) as prefix,
+                       coalesce((data ->> 'from_lsn')::bigint, (data ->> 'at_lsn')::bigint, 0) as at_lsn
+                from {LedgerSchema.Name}.mt_events where stream_id = $1 and version >= w.version order by version limit 1) as e
+            order by e.version
             """);
         Add(command, numbers.ToArray(), NpgsqlDbType.Bigint);
         await using var row = await command.ExecuteReaderAsync(cancellation);
         List<EventHead> heads = [];
         while (await row.ReadAsync(cancellation))
         {
-            var prefix = await row.IsDBNullAsync(2, cancellation) ? null : await row.GetFieldValueAsync<byte[]>(2, cancellation);
+            if (heads is [.., var last] && last.Number == row.GetInt64(0))
+                continue;
+            var prefix = await row.IsDBNullAsync(3, cancellation) ? null : await row.GetFieldValueAsync<byte[]>(3, cancellation);
             reads.Add(prefix?.Length ?? 0);
             heads.Add(EventHead.Of(
-                row.GetInt64(0), await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation), prefix, row.GetInt64(3)));
+                row.GetInt64(0), await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation), row.GetString(2), prefix, row.GetInt64(4)));
         }
 
         return heads;
     }
 
-    /// <summary>Events after one number up to and including another, each valid until the next but one.</summary>
+    /// <summary>The first event that has a number or a later one; what it says stays valid.</summary>
+    /// <exception cref="CorruptionException">There is none, or it is not what was written.</exception>
+    public async Task<(long Number, DateTimeOffset Time, IVolumeEvent Data)> AtOrAfterAsync(long number, CancellationToken cancellation)
+    {
+        await foreach (var row in EventsAsync(number - 1, number, newestFirst: false, cancellation))
+            return (row.Number, row.Time, row.Detached());
+        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
+    }
+
+    /// <summary>Events after one number up to and including another, each valid until the next but one; also the one that was
+    /// coalesced over the last number, so that nothing up to there is left out.</summary>
     public IAsyncEnumerable<EventRow> EventsAsync(
         long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
         ReadAsync("", afterEvent, throughEvent, newestFirst, cancellation);
-
-    /// <summary>One event; what is returned stays valid.</summary>
-    /// <param name="number">Its number.</param>
-    /// <param name="cancellation">Ends the attempt.</param>
-    /// <exception cref="CorruptionException">It is not there, or not what was written.</exception>
-    public async Task<(DateTimeOffset Time, IVolumeEvent Data)> EventAsync(long number, CancellationToken cancellation)
-    {
-        await foreach (var row in EventsAsync(number - 1, number, newestFirst: false, cancellation))
-            return (row.Time, row.Detached());
-        throw new CorruptionException("a volume's stream", 0, $"it has no event {number}");
-    }
 
     /// <summary>Bits that an event carries.</summary>
     /// <param name="origin">The event, and which of its sources.</param>
@@ -180,13 +183,13 @@ public sealed class HistorySnapshot(
     /// <returns>The caller disposes it.</returns>
     /// <exception cref="CorruptionException">The event is not there, or not what was written.</exception>
     public async Task<NativeBitmap> GivenAsync(BitOrigin.Given origin, CancellationToken cancellation) =>
-        GivenBits.Read(GivenBits.In((await EventAsync(origin.Event, cancellation)).Data, origin.Index));
+        GivenBits.Read(GivenBits.In((await AtOrAfterAsync(origin.Event, cancellation)).Data, origin.Index));
 
-    /// <summary>Events without the blocks of writes, which are passed over and not read.</summary>
+    /// <summary>Events without the blocks of writes and what is left of those, which are passed over and not read.</summary>
     public IAsyncEnumerable<EventRow> CommandsAsync(long afterEvent, long throughEvent, CancellationToken cancellation) =>
-        ReadAsync($"and type <> '{LedgerSchema.WritesType}'", afterEvent, throughEvent, newestFirst: false, cancellation);
+        ReadAsync(LedgerSchema.CommandsFilter, afterEvent, throughEvent, newestFirst: false, cancellation);
 
-    /// <summary>Numbers of commands of some types, ascending. No block of writes is passed over.</summary>
+    /// <summary>Numbers of events of some types but blocks of writes, ascending. None of these is passed over.</summary>
     /// <param name="types">Names of types as PostgreSQL has them.</param>
     /// <param name="afterEvent">The last event that is out.</param>
     /// <param name="throughEvent">The last event that is in.</param>
@@ -253,7 +256,8 @@ public sealed class HistorySnapshot(
         await using var command = Command(
             $"""
             select version, timestamp, type, coalesce(octet_length(bdata), octet_length(data::text)), coalesce(bdata, convert_to(data::text, 'UTF8'))
-            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 and version <= $3 {filter}
+            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 {filter} and version <= coalesce(
+                (select min(version) from {LedgerSchema.Name}.mt_events where stream_id = $1 and version >= $3), $3)
             order by version {(newestFirst ? "desc" : "")}
             """);
         command.Parameters.Add(new() { Value = afterEvent });

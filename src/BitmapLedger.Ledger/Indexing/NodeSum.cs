@@ -33,6 +33,8 @@ internal sealed class NodeSum : IDisposable
         if (happened is not WritesRecorded { Packed: var packed })
         {
             _fold.Apply(happened, number);
+            if (happened is HistoryCoalesced { Coalesced.Span: var span })
+                Add(span.FirstLsn, span.LastLsn);
             return;
         }
 

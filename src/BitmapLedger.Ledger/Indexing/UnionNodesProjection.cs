@@ -45,7 +45,8 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
     /// <param name="look">The history.</param>
     /// <param name="place">Which.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    internal static Task<UnionNode> MakeAsync(HistorySnapshot look, TreeNode place, CancellationToken cancellation) =>
+    /// <returns>Null when some of what it would stand for is forgotten.</returns>
+    internal static Task<UnionNode?> MakeAsync(HistorySnapshot look, TreeNode place, CancellationToken cancellation) =>
         MakeAsync(look, [], place, cancellation);
 
     /// <summary>Makes the nodes that the events after one number up to and including another complete.</summary>
@@ -55,7 +56,7 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
     /// <param name="afterEvent">The last event that is out.</param>
     /// <param name="throughEvent">The last event that is in.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    /// <returns>Each node, and what <see cref="UnionNodes.Row"/> says of the volume behind it.</returns>
+    /// <returns>Each node that can be made, and what <see cref="UnionNodes.Row"/> says of the volume behind it.</returns>
     internal static async IAsyncEnumerable<(UnionNode Node, VolumeState? State)> SealAsync(
         HistorySnapshot look, Dictionary<long, IEvent> page, VolumeShape shape, long afterEvent, long throughEvent,
         [EnumeratorCancellation] CancellationToken cancellation)
@@ -63,12 +64,12 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
         var work = new Page(look, page, shape);
         foreach (var place in UnionTree.SealedBy(afterEvent, throughEvent))
         {
-            var node = await work.SealAsync(place, cancellation);
-            yield return (node, place.Level == UnionNodes.StateLevel ? shape.State : null);
+            if (await work.SealAsync(place, cancellation) is { } node)
+                yield return (node, place.Level == UnionNodes.StateLevel ? shape.State : null);
         }
     }
 
-    private static async Task<UnionNode> MakeAsync(
+    private static async Task<UnionNode?> MakeAsync(
         HistorySnapshot look, Dictionary<long, IEvent> page, TreeNode place, CancellationToken cancellation)
     {
         var before = new VolumeShape(await look.StateAsync(place.First - 1, cancellation));
@@ -78,9 +79,10 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
     /// <summary>The events of one volume in a page, and the nodes that they seal.</summary>
     private sealed class Page(HistorySnapshot look, Dictionary<long, IEvent> page, VolumeShape shape)
     {
-        private readonly Dictionary<TreeNode, UnionNode> _sealed = [];
+        private readonly Dictionary<TreeNode, UnionNode?> _sealed = [];
 
-        public async Task<UnionNode> SealAsync(TreeNode place, CancellationToken cancellation)
+        /// <summary>Null when some of what it would stand for is forgotten: no answer that can be asked for needs it.</summary>
+        public async Task<UnionNode?> SealAsync(TreeNode place, CancellationToken cancellation)
         {
             var node = place.Level == 1
                 ? await OfEventsAsync(place, cancellation)
@@ -89,7 +91,7 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             return node;
         }
 
-        private async Task<UnionNode> OfEventsAsync(TreeNode place, CancellationToken cancellation)
+        private async Task<UnionNode?> OfEventsAsync(TreeNode place, CancellationToken cancellation)
         {
             await FollowAsync(place.First - 1, cancellation);
             var size = shape.Size;
@@ -98,17 +100,29 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
                 lacking++;
             await foreach (var row in look.CommandsAsync(place.First - 1, lacking - 1, cancellation))
                 Apply(row.Data(), row.Number, row.Time);
+            // From there on the page has all that there is: other numbers are those of events that were coalesced.
+            List<IEvent> rest = [];
             for (var number = lacking; number <= place.Last; number++)
-                if (page[number].Data is ICommandEvent command)
-                    Apply(command, number, page[number].Timestamp);
+                if (page.TryGetValue(number, out var e))
+                    rest.Add(e);
+            foreach (var e in rest)
+                if (e.Data is ICommandEvent command)
+                    Apply(command, e.Version, e.Timestamp);
             shape.Through(place.Last);
 
             using var sum = new NodeSum(place, size, shape.Finest);
+            var forgotten = false;
             await foreach (var row in look.EventsAsync(place.First - 1, lacking - 1, newestFirst: false, cancellation))
-                sum.Add(row.Number, row.Data());
-            for (var number = lacking; number <= place.Last; number++)
-                sum.Add(number, (IVolumeEvent)page[number].Data);
-            return sum.Seal();
+                Sum(row.Data(), row.Number);
+            foreach (var e in rest)
+                Sum((IVolumeEvent)e.Data, e.Version);
+            return forgotten ? null : sum.Seal();
+
+            void Sum(IVolumeEvent happened, long number)
+            {
+                forgotten |= happened is HistoryCoalesced { Coalesced.IsGone: true };
+                sum.Add(number, happened);
+            }
 
             void Apply(IVolumeEvent command, long number, DateTimeOffset time)
             {
@@ -124,16 +138,23 @@ public sealed class UnionNodesProjection(HistoryIndex index) : IProjection
             shape.Through(through);
         }
 
-        private async Task<UnionNode> OfChildrenAsync(TreeNode place, CancellationToken cancellation)
+        private async Task<UnionNode?> OfChildrenAsync(TreeNode place, CancellationToken cancellation)
         {
             // The coarsest of the children first: their bits are summed up at its granularity.
             var children = place.Children.ToList();
+            if (children.Any(c => _sealed.TryGetValue(c, out var made) && made is null))
+                return null;
             var missing = children.Where(c => !_sealed.ContainsKey(c)).ToList();
             await foreach (var child in look.NodesAsync(missing, Granularity.FromShift(Granularity.ShiftMax), cancellation))
                 _sealed[child.Place] = child with { Bits = child.Bits.ToArray() };
             foreach (var child in missing.Where(c => !_sealed.ContainsKey(c)))
+            {
                 _sealed[child] = await MakeAsync(look, page, child, cancellation);
-            var nodes = children.ConvertAll(c => _sealed[c]);
+                if (_sealed[child] is null)
+                    return null;
+            }
+
+            var nodes = children.ConvertAll(c => _sealed[c]!.Value);
             using var sum = new NodeSum(place, nodes.Max(NodeSum.SizeOf), nodes.Max(n => n.Granularity));
             foreach (var node in nodes)
                 sum.Add(node);

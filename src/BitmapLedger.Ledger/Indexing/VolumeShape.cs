@@ -13,7 +13,7 @@ internal sealed class VolumeShape(VolumeState state)
 {
     /// <summary>The commands that matter, in the words of PostgreSQL.</summary>
     public const string CommandsFilter =
-        $"and type <> '{LedgerSchema.WritesType}' and type <> 'checkpoint_created' and type <> 'checkpoint_removed'";
+        $"{LedgerSchema.CommandsFilter} and type <> 'checkpoint_created' and type <> 'checkpoint_removed'";
 
     /// <summary>The volume behind the last event that is in.</summary>
     public VolumeState State { get; private set; } = state;

@@ -32,10 +32,11 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIn
             throw new LedgerException(
                 ErrorCode.BadArgument, $"offset {offset}, length {length ?? 1} is not inside volume '{state.Name}' of {state.Size} bytes");
         var end = Math.Min(state.Size, offset + Math.Min(length ?? 1, state.Size));
-        var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
+        var (first, last) = await points.RangeAsync(from ?? PointResolver.Beginning(state), to ?? "now", state, cancellation);
         var held = new HeldBy(state with { Checkpoints = await streams.CheckpointsAsync(state.Id, cancellation) });
         await using var look = await index.LookAsync(state.Id, cancellation);
         var found = new Found(limit ?? LimitDefault);
+        found.Gaps.AddRange([.. first.Gaps, .. last.Gaps, .. from is null ? PointResolver.Forgotten(state) : []]);
         await foreach (var e in new TouchWalk(look, offset, end).BackAsync(first.At, last.At, cancellation))
         {
             var happened = e.Data();
@@ -43,13 +44,15 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIn
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
             if (happened is WritesRecovered recovered && e.Number > first.At.Event && recovered.Touches(offset, end))
                 found.IsExact = false;
+            if (happened is HistoryCoalesced { Coalesced: var coalesced } && e.Number > first.At.Event && coalesced.Touches(offset, end))
+                found.Gaps.Add(((HistoryCoalesced)happened).Gap);
             if (happened is WritesRecorded writes
                 && !found.Add(Touching(
                     writes.Packed, offset, end, first.At, last.At), e.Number, writes.Packed.Connections, held))
                 break;
         }
 
-        return new(found.Writes, found.IsExact && found.Gaps.Count == 0, Queries.Show(found.Gaps), found.Complete);
+        return new(found.Writes, found.IsExact && found.Gaps.Count == 0, Queries.Show(Gap.Merged(found.Gaps)), found.Complete);
     }
 
     private static List<SingleWrite> Touching(PackedWrites packed, long offset, long end, Position first, Position last)

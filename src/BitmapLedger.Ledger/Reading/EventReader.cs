@@ -14,22 +14,31 @@ public sealed class EventReader(IDocumentStore store)
     /// <summary>64 blocks of 16,384 writes are about 6 MB.</summary>
     private const int PageEvents = 64;
 
-    /// <summary>The events after one number, up to and including another.</summary>
+    /// <summary>The events after one number, up to and including another; also the one that was coalesced over the last
+    /// number, so that nothing up to there is left out.</summary>
     public async IAsyncEnumerable<IEvent> ReadAsync(
         Guid volumeId, long afterEvent, long throughEvent, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        while (afterEvent < throughEvent)
+        var read = PageEvents;
+        while (afterEvent < throughEvent && read == PageEvents)
         {
-            var page = await session.Events.FetchStreamAsync(
-                volumeId, version: Math.Min(throughEvent, afterEvent + PageEvents), fromVersion: afterEvent + 1,
-                token: cancellation);
+            var page = await PageAsync(session, volumeId, afterEvent, throughEvent, PageEvents, cancellation);
             foreach (var happened in page)
                 yield return happened;
-            if (page.Count < PageEvents)
-                yield break;
-            afterEvent += PageEvents;
+            read = page.Count;
+            afterEvent = read > 0 ? page[^1].Version : afterEvent;
         }
+
+        if (afterEvent < throughEvent && await AtOrAfterAsync(volumeId, throughEvent, cancellation) is { } over && IsOver(over, throughEvent))
+            yield return over;
+    }
+
+    /// <summary>The first event that has a number or a later one; null when there is none.</summary>
+    public async Task<IEvent?> AtOrAfterAsync(Guid volumeId, long number, CancellationToken cancellation)
+    {
+        await using var session = store.QuerySession();
+        return await PageAsync(session, volumeId, number - 1, long.MaxValue, 1, cancellation) is [var first] ? first : null;
     }
 
     /// <summary>One event, or null.</summary>
@@ -63,4 +72,12 @@ public sealed class EventReader(IDocumentStore store)
             throw;
         }
     }
+
+    private static bool IsOver(IEvent e, long number) =>
+        e.Data is HistoryCoalesced { Coalesced.Span.FirstEvent: var first } && first <= number;
+
+    private static Task<IReadOnlyList<IEvent>> PageAsync(
+        IQuerySession session, Guid volumeId, long afterEvent, long throughEvent, int count, CancellationToken cancellation) =>
+        session.Events.QueryAllRawEvents().Where(e => e.StreamId == volumeId && e.Version > afterEvent && e.Version <= throughEvent)
+            .OrderBy(e => e.Version).Take(count).ToListAsync(cancellation);
 }

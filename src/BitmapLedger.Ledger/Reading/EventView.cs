@@ -21,16 +21,19 @@ internal static class EventView
     public static HistoryEvent Show(IEvent e)
     {
         var packed = (e.Data as WritesRecorded)?.Packed;
+        var coalesced = (e.Data as HistoryCoalesced)?.Coalesced.Span;
         var lsn = Lsn((IVolumeEvent)e.Data);
         return new(
-            e.Version, e.Data.GetType().Name, Timestamps.Show(e.Timestamp), lsn, packed?.Count, packed?.TotalBytes,
+            e.Version, e.Data.GetType().Name, Timestamps.Show(e.Timestamp), lsn, packed?.Count ?? coalesced?.Count,
+            packed?.TotalBytes ?? coalesced?.TotalBytes,
             e.UserName, Header(e, "client"), Header(e, "command_id"), Header(e, "transaction"), Data(e));
     }
 
-    /// <summary>The writes that an event holds, or the write that it stands after.</summary>
+    /// <summary>The writes that an event holds or stands for, or the write that it stands after.</summary>
     public static LsnSpan Lsn(IVolumeEvent happened) => happened switch
     {
         WritesRecorded { Packed: var packed } => new(packed.FirstLsn, packed.LastLsn, IsRange: true),
+        HistoryCoalesced { Coalesced.Span: var span } => new(span.FirstLsn, span.LastLsn, IsRange: true),
         TrackingLost lost => new(lost.FromLsn, lost.ToLsn, IsRange: true),
         _ => new(((ICommandEvent)happened).AtLsn, ((ICommandEvent)happened).AtLsn),
     };
@@ -42,19 +45,34 @@ internal static class EventView
             property.ShouldSerialize = (_, _) => false;
     }
 
-    private static JsonElement Data(IEvent e) => e.Data is WritesRecorded { Packed: var packed }
-        ? JsonSerializer.SerializeToElement(
+    private static JsonElement Data(IEvent e) => e.Data switch
+    {
+        WritesRecorded { Packed: var packed } => JsonSerializer.SerializeToElement(
             new
             {
                 packed.FirstLsn,
                 packed.Count,
-                FirstTime = Timestamps.Show(Timestamps.FromMicroseconds(packed.FirstTimeMicroseconds)),
-                LastTime = Timestamps.Show(Timestamps.FromMicroseconds(packed.LastTimeMicroseconds)),
+                FirstTime = Time(packed.FirstTimeMicroseconds),
+                LastTime = Time(packed.LastTimeMicroseconds),
                 packed.Connections,
                 packed.Voids,
                 StoredBytes = packed.Bytes.Length,
-            }, _json)
-        : JsonSerializer.SerializeToElement(e.Data, e.Data.GetType(), _json);
+            }, _json),
+        HistoryCoalesced { Coalesced: var coalesced } => JsonSerializer.SerializeToElement(
+            new
+            {
+                coalesced.Span.FirstEvent,
+                coalesced.Span.FirstLsn,
+                coalesced.Span.Count,
+                FirstTime = Time(coalesced.Span.FirstTimeMicroseconds),
+                LastTime = Time(coalesced.Span.LastTimeMicroseconds),
+                Gone = coalesced.IsGone,
+                StoredBytes = coalesced.Bytes.Length,
+            }, _json),
+        _ => JsonSerializer.SerializeToElement(e.Data, e.Data.GetType(), _json),
+    };
+
+    private static string Time(long microseconds) => Timestamps.Show(Timestamps.FromMicroseconds(microseconds));
 
     private static string? Header(IEvent e, string name) => e.GetHeader(name)?.ToString();
 }

@@ -32,11 +32,11 @@ public sealed class Heat(PointResolver points, EventReader reader)
             throw new LedgerException(ErrorCode.BadArgument, $"'{by}' is no kind of map", "take time or blocks");
         var (width, height) = (Side("columns", columns ?? ColumnsDefault), Side("rows", rows ?? RowsDefault));
         var state = await points.CurrentAsync(volume, cancellation);
-        var (first, last) = await points.RangeAsync(from ?? "start", to ?? "now", state, cancellation);
+        var (first, last) = await points.RangeAsync(from ?? PointResolver.Beginning(state), to ?? "now", state, cancellation);
         var cells = by is "blocks"
             ? new HeatCells(width * height, 1, state.Size, first.At, last.At)
             : new HeatCells(width, height, state.Size, first.At, last.At);
-        List<Gap> gaps = [];
+        List<Gap> gaps = [.. first.Gaps, .. last.Gaps, .. from is null ? PointResolver.Forgotten(state) : []];
         var exact = true;
         await foreach (var e in reader.ReadAsync(state.Id, first.At.Event - 1, last.At.Event, cancellation))
         {
@@ -44,13 +44,15 @@ public sealed class Heat(PointResolver points, EventReader reader)
             if (e.Data is TrackingLost lost && inside)
                 gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
             exact &= !(inside && e.Data is WritesRecovered);
+            if (e.Data is HistoryCoalesced coalesced && inside)
+                gaps.Add(coalesced.Gap);
             if (e.Data is WritesRecorded { Packed: var packed })
                 cells.Add(packed);
         }
 
         return new(
             state.Name, first.Answer, last.Answer, by ?? "time", state.Size, width, height, exact && gaps.Count == 0,
-            Queries.Show(gaps), cells.Writes, [.. cells.Counts.Chunk(width)]);
+            Queries.Show(Gap.Merged(gaps)), cells.Writes, [.. cells.Counts.Chunk(width)]);
     }
 
     private static int Side(string name, int value) => value is >= 1 and <= SideMax

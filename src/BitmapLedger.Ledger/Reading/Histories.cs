@@ -42,23 +42,20 @@ public sealed class Histories(
     {
         filter.Refuse();
         var state = await points.CurrentAsync(volume, cancellation);
-        var first = filter.From is null ? 0 : (await points.ResolveAsync(filter.From, state, cancellation)).At.Event;
-        var (from, to) = filter.From is null
-            ? (first, await points.ResolveAsync(filter.To ?? "now", state, cancellation))
-            : (first, (await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation)).To);
+        var (from, to) = await RangeAsync(filter, state, cancellation);
         List<HistoryEvent> events = [];
         var exact = true;
-        await foreach (var e in CandidatesAsync(state, Math.Max(from, filter.After ?? 0), to.At.Event, filter, cancellation))
+        await foreach (var e in CandidatesAsync(state, Math.Max(from, filter.After ?? 0), to, filter, cancellation))
         {
             var happened = (IVolumeEvent)e.Data;
             if (events.Count == filter.Limit && filter.Passes(happened))
-                return new(state.Id, e.Version - 1, to.At.Event, new(events, exact ? null : false, events[^1].Event));
-            exact &= happened is not (TrackingLost or WritesRecovered) || !filter.Touches(happened);
+                return new(state.Id, e.Version - 1, to, new(events, exact ? null : false, events[^1].Event));
+            exact &= happened is not (TrackingLost or WritesRecovered or HistoryCoalesced) || !filter.Touches(happened);
             if (filter.Passes(happened))
                 events.Add(EventView.Show(e));
         }
 
-        return new(state.Id, to.At.Event, to.At.Event, new(events, exact ? null : false));
+        return new(state.Id, to, to, new(events, exact ? null : false));
     }
 
     /// <summary>The same a page at a time, so that memory does not grow with the answer: as far as the first page says, whatever
@@ -74,7 +71,7 @@ public sealed class Histories(
             filter = filter with
             {
                 From = null,
-                To = $"event:{page.To}",
+                Through = page.To,
                 After = page.Answer.Next,
                 Limit = filter.Limit - page.Answer.Events.Count,
             };
@@ -106,6 +103,16 @@ public sealed class Histories(
                 yield break;
             await Task.Delay(_followPause, clock, cancellation);
         }
+    }
+
+    private async Task<(long From, long To)> RangeAsync(HistoryFilter filter, VolumeState state, CancellationToken cancellation)
+    {
+        if (filter.Through is { } through)
+            return (0, through);
+        if (filter.From is null)
+            return (0, (await points.ResolveAsync(filter.To ?? "now", state, cancellation)).At.Event);
+        var (first, last) = await points.RangeAsync(filter.From, filter.To ?? "now", state, cancellation);
+        return (first.At.Event, last.At.Event);
     }
 
     /// <summary>Every event of a stretch that passes a filter or says that the answer is not exact, and others.</summary>

@@ -18,6 +18,10 @@ public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<strin
     /// <summary>Only events behind this number; null for all.</summary>
     public long? After { get; init; }
 
+    /// <summary>The last event, found before, in place of both points; null when these say it. Retention of the history may
+    /// have made it unreachable as a point since.</summary>
+    internal long? Through { get; init; }
+
     /// <summary>Whether writes must touch certain bytes.</summary>
     internal bool NamesBytes => Offset is not null || Length is not null;
 
@@ -31,7 +35,8 @@ public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<strin
     internal long End => Length is { } length && length < long.MaxValue - Start ? Start + length : long.MaxValue;
 
     /// <summary>Types as PostgreSQL names them, and those that say that an answer is not exact.</summary>
-    internal IReadOnlyCollection<string> StoredTypes => EventTypes.StoredAs([.. Types, nameof(TrackingLost), nameof(WritesRecovered)]);
+    internal IReadOnlyCollection<string> StoredTypes =>
+        EventTypes.StoredAs([.. Types, nameof(TrackingLost), nameof(WritesRecovered), nameof(HistoryCoalesced)]);
 
     /// <summary>Refuses what cannot be.</summary>
     /// <exception cref="LedgerException">A number, or a type, cannot be.</exception>
@@ -59,6 +64,8 @@ public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<strin
             return true;
         if (happened is WritesRecovered recovered)
             return recovered.Touches(Start, End);
+        if (happened is HistoryCoalesced { Coalesced: var coalesced })
+            return coalesced.Touches(Start, End);
         if (happened is not WritesRecorded writes)
             return happened is TrackingLost;
         foreach (var write in writes.Packed)

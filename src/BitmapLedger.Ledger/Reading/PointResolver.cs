@@ -17,6 +17,13 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="At">Where it is.</param>
 public sealed record ResolvedPoint(string Asked, Position At)
 {
+    /// <summary>Where it would be as the beginning of a range, when it lies among writes that were coalesced: before all of
+    /// them, as <see cref="At"/> is behind all of them. Null when it is where it was asked for.</summary>
+    public Position? Before { get; init; }
+
+    /// <summary>The coalesced writes that it lies among; empty when there are none.</summary>
+    public IReadOnlyList<Gap> Gaps { get; init; } = [];
+
     /// <summary>As answers show it.</summary>
     public PositionAnswer Answer => new(Asked, At.Event, At.Lsn, Timestamps.Show(At.Time));
 }
@@ -51,7 +58,13 @@ public sealed class PointResolver(
     {
         var point = Point.TryParse(text, out var fault) ?? throw new LedgerException(ErrorCode.BadPoint, fault);
         await using var look = await index.LookAsync(state.Id, cancellation);
-        return new(text, await ResolveAsync(point, text, look, state, cancellation));
+        var resolved = await ResolveAsync(point, text, look, state, cancellation);
+        // What has a name stays, however old it is.
+        var place = resolved.Before ?? resolved.At;
+        return point is Point.AtCheckpoint or Point.AtSlice || state.Retained?.KeptFrom is not { } kept
+            || (place.Event, place.Lsn).CompareTo((kept.Event, kept.Lsn)) >= 0
+            ? resolved
+            : throw Gone(text, state, kept);
     }
 
     /// <summary>Resolves both ends of a range, and refuses one that ends before it begins.</summary>
@@ -59,37 +72,67 @@ public sealed class PointResolver(
         string from, string to, VolumeState state, CancellationToken cancellation)
     {
         var first = await ResolveAsync(from, state, cancellation);
+        first = first with { At = first.Before ?? first.At };
         var last = await ResolveAsync(to, state, cancellation);
         return (first.At.Event, first.At.Lsn).CompareTo((last.At.Event, last.At.Lsn)) <= 0
             ? (first, last)
             : throw new LedgerException(ErrorCode.BadPoint, $"from '{from}' is later than to '{to}'", "exchange them");
     }
 
-    private async Task<Position> ResolveAsync(
+    /// <summary>The earliest point that can be asked about.</summary>
+    public static string Beginning(VolumeState state) => state.Retained?.KeptFrom is { } kept ? $"event:{kept.Event}" : "start";
+
+    /// <summary>What a question about everything cannot be answered for.</summary>
+    public static IReadOnlyList<Gap> Forgotten(VolumeState state) =>
+        state.Retained?.KeptFrom is { } kept ? [new(0, kept.Lsn, HistoryCoalesced.WhyGone)] : [];
+
+    /// <summary>Behind the last event that had happened at an instant, all of it; null when there is none.</summary>
+    public async Task<Position?> LastThroughAsync(VolumeState state, DateTimeOffset time, CancellationToken cancellation)
+    {
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        var last = await EventSearch.LastAsync(look, state.Event, e => e.Time <= time, cancellation);
+        return last == 0 ? null : Behind(await look.AtOrAfterAsync(last, cancellation));
+    }
+
+    /// <summary>The later of the wall clock and what is recorded: the clock may have been set back since.</summary>
+    public async Task<DateTimeOffset> LatestAsync(VolumeState state, CancellationToken cancellation)
+    {
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        return await LatestAsync(look, state, cancellation);
+    }
+
+    /// <summary>When the last event happened.</summary>
+    public async Task<DateTimeOffset> LatestRecordedAsync(VolumeState state, CancellationToken cancellation)
+    {
+        await using var look = await index.LookAsync(state.Id, cancellation);
+        return await LatestRecordedAsync(look, state, cancellation);
+    }
+
+    private async Task<ResolvedPoint> ResolveAsync(
         Point point, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         switch (point)
         {
             case Point.Now:
-                return new(state.Event, state.LastLsn, await LatestAsync(look, state, cancellation));
+                return new(text, new(state.Event, state.LastLsn, await LatestAsync(look, state, cancellation)));
             case Point.Start:
-                return new(1, 0, state.Created);
+                return new(text, new(1, 0, state.Created));
             case Point.AtEvent { Number: var number }:
                 return number <= state.Event
-                    ? await BehindAsync(look, number, cancellation)
+                    ? await AtEventAsync(number, text, look, cancellation)
                     : throw Future(text, $"the last event is {state.Event}");
             case Point.AtLsn { Number: var lsn }:
                 return lsn <= state.LastLsn
-                    ? await AtLsnAsync(lsn, look, state, cancellation)
+                    ? await AtLsnAsync(lsn, text, look, state, cancellation)
                     : throw Future(text, $"the last write is {state.LastLsn}");
             case Point.AtCheckpoint { Name: var name }:
                 return await streams.CheckpointAsync(state.Id, name, cancellation) is { } checkpoint
-                    ? new(checkpoint.Event, checkpoint.Lsn, checkpoint.Time)
+                    ? new(text, new(checkpoint.Event, checkpoint.Lsn, checkpoint.Time))
                     : throw new LedgerException(
                         ErrorCode.NotFound, $"Checkpoint '{name}' of volume '{state.Name}' not found");
             case Point.AtSlice { Bitmap: var bitmap, Number: var number, Begin: var begin }:
                 return state.Bitmap(bitmap)?.Slice(number) is { } slice
-                    ? begin ? slice.From : slice.To
+                    ? new(text, begin ? slice.From : slice.To)
                     : throw new LedgerException(ErrorCode.NotFound, $"Slice {number} of bitmap '{bitmap}' not found");
             case Point.AtInstant { Time: var time }:
                 var now = await LatestAsync(look, state, cancellation);
@@ -105,59 +148,73 @@ public sealed class PointResolver(
         }
     }
 
-    /// <summary>The later of the wall clock and what is recorded: the clock may have been set back since.</summary>
     private async Task<DateTimeOffset> LatestAsync(HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         var wall = clock.GetUtcNow();
-        var recorded = (await look.HeadsAsync([state.Event], cancellation))[0].Time;
+        var recorded = await LatestRecordedAsync(look, state, cancellation);
         return recorded > wall ? recorded : wall;
     }
 
-    private static async Task<Position> AtLsnAsync(
-        long lsn, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
+    /// <summary>Writes that were the last ones may have been coalesced since, with later ones.</summary>
+    private static async Task<DateTimeOffset> LatestRecordedAsync(
+        HistorySnapshot look, VolumeState state, CancellationToken cancellation) =>
+        (await look.HeadsAsync([state.Event], cancellation))[0].Time;
+
+    private static async Task<ResolvedPoint> AtEventAsync(
+        long number, string text, HistorySnapshot look, CancellationToken cancellation)
     {
-        if (lsn == 0)
-            return new(1, 0, state.Created);
-        var holder = await EventSearch.LastAsync(look, state.Event, e => e.FirstLsn <= lsn, cancellation);
-        var (time, data) = await look.EventAsync(holder, cancellation);
-        return data is WritesRecorded { Packed: var packed }
-            ? Cut(packed, new(holder, lsn, time), w => w.Lsn <= lsn) with { Lsn = lsn }
-            : new(holder, lsn, time);
+        var found = await look.AtOrAfterAsync(number, cancellation);
+        return found.Number == number ? new(text, Behind(found)) : await AmongAsync(found, text, look, cancellation);
     }
 
-    private static async Task<Position> AtInstantAsync(
+    private static async Task<ResolvedPoint> AtLsnAsync(
+        long lsn, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
+    {
+        if (lsn == 0)
+            return new(text, new(1, 0, state.Created));
+        var number = await EventSearch.LastAsync(look, state.Event, e => e.FirstLsn <= lsn, cancellation);
+        var holder = await look.AtOrAfterAsync(number, cancellation);
+        if (holder.Data is HistoryCoalesced { Coalesced.Span.LastLsn: var lastLsn } && lsn < lastLsn)
+            return await AmongAsync(holder, text, look, cancellation);
+        return new(text, holder.Data is WritesRecorded { Packed: var packed }
+            ? Cut(packed, new(number, lsn, holder.Time), w => w.Lsn <= lsn) with { Lsn = lsn }
+            : new(number, lsn, holder.Time));
+    }
+
+    private static async Task<ResolvedPoint> AtInstantAsync(
         DateTimeOffset time, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
     {
         if (time < state.Created)
-        {
-            var created = Timestamps.Show(state.Created);
-            throw new LedgerException(
-                ErrorCode.HistoryGone, $"'{text}' is before the kept history of volume '{state.Name}', which begins at {created}",
-                "ask from start", created);
-        }
-
+            throw Gone(text, state, new(1, 0, state.Created));
         var limit = Timestamps.ToMicroseconds(time);
         var before = await EventSearch.LastAsync(look, state.Event, e => e.Time <= time, cancellation);
-        if (before == state.Event)
-            return new(state.Event, state.LastLsn, time);
-        var next = await look.EventAsync(before + 1, cancellation);
+        if (before >= state.Event)
+            return new(text, new(state.Event, state.LastLsn, time));
+        var next = await look.AtOrAfterAsync(before + 1, cancellation);
+        if (next.Data is HistoryCoalesced { Coalesced.Span.FirstTimeMicroseconds: var began } && began <= limit)
+            return await AmongAsync(next, text, look, cancellation);
         if (next.Data is WritesRecorded { Packed: var packed } && packed.FirstTimeMicroseconds <= limit)
-            return Cut(packed, new(before + 1, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time };
-        return await BehindAsync(look, before, cancellation) with { Time = time };
+            return new(text, Cut(
+                packed, new(next.Number, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time });
+        return new(text, Behind(await look.AtOrAfterAsync(before, cancellation)) with { Time = time });
     }
 
-    private static async Task<Position> BehindAsync(HistorySnapshot look, long number, CancellationToken cancellation)
+    /// <summary>Somewhere among writes that were coalesced: which of them came before is not known any more.</summary>
+    private static async Task<ResolvedPoint> AmongAsync(
+        (long Number, DateTimeOffset Time, IVolumeEvent Data) holder, string text, HistorySnapshot look, CancellationToken cancellation)
     {
-        var (time, data) = await look.EventAsync(number, cancellation);
-        return new(number, LastLsn(data), time);
+        var coalesced = (HistoryCoalesced)holder.Data;
+        var span = coalesced.Coalesced.Span;
+        var before = await look.AtOrAfterAsync(span.FirstEvent - 1, cancellation);
+        return new(text, Behind(holder))
+        {
+            Before = new(before.Number, span.FirstLsn - 1, before.Time),
+            Gaps = [coalesced.Gap],
+        };
     }
 
-    private static long LastLsn(IVolumeEvent happened) => happened switch
-    {
-        WritesRecorded writes => writes.Packed.LastLsn,
-        ICommandEvent command => command.AtLsn,
-        _ => 0,
-    };
+    private static Position Behind((long Number, DateTimeOffset Time, IVolumeEvent Data) happened) =>
+        new(happened.Number, EventLsn.Last(happened.Data), happened.Time);
 
     /// <summary>A position inside an event of writes: behind the last one that belongs.</summary>
     private static Position Cut(PackedWrites packed, Position at, Func<SingleWrite, bool> belongs)
@@ -170,6 +227,14 @@ public sealed class PointResolver(
         }
 
         return at;
+    }
+
+    private static LedgerException Gone(string text, VolumeState state, Position kept)
+    {
+        var from = Timestamps.Show(kept.Time);
+        return new(
+            ErrorCode.HistoryGone, $"'{text}' is before the kept history of volume '{state.Name}', which begins at {from}",
+            kept.Event == 1 ? "ask from start" : $"ask from event:{kept.Event}, or from a checkpoint or slice", from);
     }
 
     private static LedgerException Future(string text, string why) =>

@@ -31,7 +31,8 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         var shown = BitFormat.Of(maps.Keep(changed.Map), format);
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
-                sizes.From, sizes.To), changed.IsExact, Show(changed.Gaps),
+                sizes.From, sizes.To), changed.IsExact && first.Gaps.Count + last.Gaps.Count == 0,
+            Show(Gap.Merged([.. first.Gaps, .. last.Gaps, .. changed.Gaps])),
             changed.Map.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
@@ -57,7 +58,8 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
             foreach (var (number, gap) in bits.Gaps)
                 gaps[number] = gap;
         }, cancellation);
-        return new(state.Name, point.Answer, exact, Show([.. gaps.Values]), shown);
+        return new(
+            state.Name, point.Answer, exact && point.Gaps.Count == 0, Show(Gap.Merged([.. point.Gaps, .. gaps.Values])), shown);
     }
 
     /// <summary>A checkpoint as answers show it.</summary>

@@ -30,8 +30,8 @@ public sealed class BitmapBitsProjection(BitmapBits rows, HistoryIndex index) : 
             {
                 var storedEvent = replay.State.Event;
                 await FollowAsync(replay, stream.Key, stream.First().Version - 1, cancellation);
-                foreach (var e in stream.Where(e => e.Version > storedEvent))
-                    if (e.Data is IVolumeEvent happened)
+                foreach (var e in stream)
+                    if (e.Version > replay.State.Event && e.Data is IVolumeEvent happened)
                         BitsFold.Apply(replay, happened, e.Version, e.Timestamp);
                 BitmapBits.Store(operations, stream.Key, version, replay, storedEvent);
             }

@@ -28,7 +28,7 @@ internal static class BitsFold
     /// before it add up to the same.</summary>
     /// <param name="replay">Goes on from where it is.</param>
     /// <param name="look">The stream.</param>
-    /// <param name="through">The last event.</param>
+    /// <param name="through">The last event; also the one that was coalesced over it.</param>
     /// <param name="putDown">Puts the replay down on the way; null for not at all.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <exception cref="CorruptionException">An event is not what was written.</exception>
@@ -42,8 +42,9 @@ internal static class BitsFold
                 replay.Apply(command, e.Number, e.Time);
             else
                 Require(replay.ApplyWrites(e.Packed, e.Number), e.Number);
-            var due = putDown is not null && e.Number % FoldEvents == 0 && putDown.IsDue;
-            if (due || e.Number == lastFold)
+            var whole = e.Number % FoldEvents == 0;
+            var due = putDown is not null && whole && putDown.IsDue;
+            if (due || (whole && e.Number >= lastFold))
                 replay.Fold();
             if (due)
                 await putDown!.NowAsync();

@@ -68,7 +68,7 @@ internal static class EventsAhead
     private static EventAhead Copy(EventRow row)
     {
         if (!row.IsWrites)
-            return new(row.Number, row.Time, row.Data(), [], 0);
+            return new(row.Number, row.Time, row.Detached(), [], 0);
         var buffer = ArrayPool<byte>.Shared.Rent(row.Bytes.Length);
         row.Bytes.CopyTo(buffer);
         return new(row.Number, row.Time, null, buffer, row.Bytes.Length);

@@ -46,11 +46,12 @@ public sealed class ProjectionRebuild(IDocumentStore store, NpgsqlDataSource sou
             return;
         using var span = LedgerTelemetry.Source.StartActivity($"rebuild {name}");
         await _versions.DropOthersAsync(name, projection.Tables, cancellation);
-        while (await RoundAsync(projection, version, cancellation) > SwitchEventsMax)
+        Dictionary<Guid, long> built = [];
+        while (await RoundAsync(projection, version, built, cancellation) > SwitchEventsMax)
         {
         }
 
-        await _versions.SwitchAsync(name, () => RoundAsync(projection, version, cancellation), cancellation);
+        await _versions.SwitchAsync(name, () => RoundAsync(projection, version, built, cancellation), cancellation);
         await _versions.DropOthersAsync(name, projection.Tables, cancellation);
     }
 
@@ -61,12 +62,28 @@ public sealed class ProjectionRebuild(IDocumentStore store, NpgsqlDataSource sou
         await _versions.DropOthersAsync(name, Named(name).Tables, cancellation);
     }
 
-    private static async Task<long> RoundAsync(StoredProjection projection, int version, CancellationToken cancellation)
+    /// <summary>Brings every volume up to now.</summary>
+    /// <param name="projection">Of which projection.</param>
+    /// <param name="version">Which version.</param>
+    /// <param name="built">How far each volume was brought: rows do not say it where no row stands for the last events any more,
+    /// since what they held is forgotten.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>How many events were taken in.</returns>
+    private static async Task<long> RoundAsync(
+        StoredProjection projection, int version, Dictionary<Guid, long> built, CancellationToken cancellation)
     {
-        var behind = await projection.BehindAsync(version, cancellation);
-        foreach (var volume in behind)
-            await projection.BuildAsync(volume, version, cancellation);
-        return behind.Sum(v => v.Through - v.At);
+        var events = 0L;
+        foreach (var volume in await projection.BehindAsync(version, cancellation))
+        {
+            var left = volume with { At = Math.Max(volume.At, built.GetValueOrDefault(volume.VolumeId)) };
+            if (left.At >= left.Through)
+                continue;
+            await projection.BuildAsync(left, version, cancellation);
+            built[left.VolumeId] = left.Through;
+            events += left.Through - left.At;
+        }
+
+        return events;
     }
 
     private static StoredProjection[] Projections(IDocumentStore store, NpgsqlDataSource source, TimeProvider clock)

@@ -7,6 +7,7 @@ using BitmapLedger.Ledger.Measuring;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Repairing;
+using BitmapLedger.Ledger.Retaining;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Verifying;
 using JasperFx;
@@ -77,6 +78,8 @@ public static class LedgerRegistration
         services.AddSingleton<ProjectionSteps>();
         services.AddSingleton<Repairer>();
         services.AddSingleton<ProjectionRebuild>();
+        services.AddSingleton<HistoryArchive>();
+        services.AddSingleton<Retainer>();
         services.AddSingleton<ProjectionControl>();
         services.AddSingleton<BitmapBits>();
         return services;
@@ -93,6 +96,7 @@ public static class LedgerRegistration
         options.Events.AppendMode = EventAppendMode.QuickWithServerTimestamps;
         options.Events.UseListenNotifyForEventAppends = true;
         options.Events.UseBinarySerializer<WritesRecorded>(new PackedWritesSerializer());
+        options.Events.UseBinarySerializer<HistoryCoalesced>(new CoalescedWritesSerializer());
         options.Events.MetadataConfig.CausationIdEnabled = true;
         options.Events.MetadataConfig.CorrelationIdEnabled = true;
         options.Events.MetadataConfig.HeadersEnabled = true;
@@ -104,6 +108,7 @@ public static class LedgerRegistration
             typeof(CheckpointCreated), typeof(CheckpointRemoved), typeof(VolumeResized), typeof(BitmapMerged), typeof(BitmapImported),
             typeof(RetentionSet), typeof(SliceBanked), typeof(SliceDeleted), typeof(SliceDropped), typeof(SlicesReset),
             typeof(BackupStarted), typeof(BackupCompleted), typeof(BackupFailed), typeof(BackupCancelled),
+            typeof(HistoryCoalesced), typeof(HistoryRetained),
         ]);
         options.Schema.For<VolumeState>().Index(v => v.Name);
         options.Schema.For<CommandRecord>();

@@ -19,6 +19,12 @@ public sealed class LedgerSchema(IDocumentStore store, NpgsqlDataSource source)
     /// <summary>What Marten calls the blocks of writes in the column <c>type</c> of the events.</summary>
     internal const string WritesType = "writes_recorded";
 
+    /// <summary>What it calls the events that stand for coalesced writes.</summary>
+    internal const string CoalescedType = "history_coalesced";
+
+    /// <summary>Only commands, in the words of PostgreSQL: neither writes nor what is left of them.</summary>
+    internal const string CommandsFilter = $"and type <> '{WritesType}' and type <> '{CoalescedType}'";
+
     /// <summary>Raised with every change of the schema.</summary>
     public const int Version = 7;
 

@@ -155,11 +155,13 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     /// <param name="origin">Who commanded it; null for the shipper.</param>
     /// <param name="record">What the command came to, or null.</param>
     /// <param name="cancellation">Ends the attempt; then it is not known whether it happened.</param>
+    /// <param name="along">What else is done in the transaction; null for nothing.</param>
     /// <returns>Null when it happened; what the command id came to when it was used before, and then nothing
     /// happened.</returns>
     /// <exception cref="LedgerException">PostgreSQL is away, or something else was appended first (<c>busy</c>).</exception>
     public async Task<CommandRecord?> AppendAsync(
-        IReadOnlyList<StreamAppend> appends, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
+        IReadOnlyList<StreamAppend> appends, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation,
+        Action<IDocumentSession>? along = null)
     {
         StreamAppend[] written = [.. appends.Where(a => a.Events.Count > 0)];
         Guid[][] ids = [.. written.Select(a => a.Events.Select(_ => Guid.CreateVersion7()).ToArray())];
@@ -167,7 +169,7 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         {
             try
             {
-                await TryAppendAsync(written, ids, origin, record, cancellation);
+                await TryAppendAsync(written, ids, origin, record, along, cancellation);
                 return null;
             }
             catch (Exception failure) when (failure is not (OperationCanceledException or LedgerException))
@@ -188,9 +190,11 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         new(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
 
     private async Task TryAppendAsync(
-        StreamAppend[] appends, Guid[][] ids, CommandOrigin? origin, CommandRecord? record, CancellationToken cancellation)
+        StreamAppend[] appends, Guid[][] ids, CommandOrigin? origin, CommandRecord? record, Action<IDocumentSession>? along,
+        CancellationToken cancellation)
     {
         await using var session = store.LightweightSession();
+        along?.Invoke(session);
         if (origin is not null)
         {
             session.LastModifiedBy = origin.Actor;

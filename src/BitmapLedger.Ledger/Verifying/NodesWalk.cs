@@ -18,7 +18,8 @@ internal sealed class NodesWalk(HistorySnapshot look) : IProjectionWalk
         List<NodeStep> nodes = [];
         foreach (var place in UnionTree.SealedBy(number - 1, number))
         {
-            var node = await UnionNodesProjection.MakeAsync(look, place, cancellation);
+            if (await UnionNodesProjection.MakeAsync(look, place, cancellation) is not { } node)
+                continue;
             using var touched = new NativeBitmap(NodeSum.SizeOf(node), node.Granularity);
             NodeSum.Union(node, touched);
             nodes.Add(new(

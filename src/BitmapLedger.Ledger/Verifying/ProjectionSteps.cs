@@ -54,17 +54,19 @@ public sealed class ProjectionSteps(PointResolver points, HistoryIndex index, Bi
         string projection, VolumeState now, ResolvedPoint from, ResolvedPoint to, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await using var look = await index.LookAsync(now.Id, cancellation);
-        var (_, begun) = await look.EventAsync(from.At.Event, cancellation);
-        var after = begun is WritesRecorded { Packed: var packed } && packed.LastLsn > from.At.Lsn ? from.At.Event - 1 : from.At.Event;
+        var (begins, _, begun) = await look.AtOrAfterAsync(from.At.Event, cancellation);
+        var after = begun is WritesRecorded or HistoryCoalesced && EventLsn.Last(begun) > from.At.Lsn
+            ? EventNumbers.First(begun, begins) - 1
+            : begins;
         using IProjectionWalk walk = projection switch
         {
             BitmapBits.ProjectionName => await BitsWalk.BeginAsync(look, rows, after, cancellation),
             UnionNodes.ProjectionName => new NodesWalk(look),
             _ => await StateWalk.BeginAsync(look, now, after, cancellation),
         };
-        for (var number = after + 1; number <= to.At.Event; number++)
+        for (long next = after + 1, number; next <= to.At.Event; next = number + 1)
         {
-            var (time, happened) = await look.EventAsync(number, cancellation);
+            (number, var time, var happened) = await look.AtOrAfterAsync(next, cancellation);
             var step = new ProjectionStep(
                 number, happened.GetType().Name, Timestamps.Show(time), EventView.Lsn(happened), Stored: null, Bits: null, Nodes: null,
                 Members: null);
@@ -79,7 +81,7 @@ internal interface IProjectionWalk : IDisposable
     /// <summary>Says what an event changes.</summary>
     /// <param name="step">The step without that.</param>
     /// <param name="happened">The event.</param>
-    /// <param name="number">Its number; one more than that of the step before.</param>
+    /// <param name="number">Its number; above that of the step before, by more than one where events were coalesced.</param>
     /// <param name="time">When it happened.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     Task<ProjectionStep> StepAsync(

@@ -2,6 +2,7 @@ using BitmapLedger.Bitmaps;
 using BitmapLedger.Domain.Bitmaps;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Ledger.Indexing;
+using BitmapLedger.Ledger.Reading;
 
 namespace BitmapLedger.Ledger.Verifying;
 
@@ -24,13 +25,13 @@ internal sealed class Refolding(BitmapReplay replay) : IDisposable
         var next = replay.State.Event + 1;
         await foreach (var row in look.EventsAsync(replay.State.Event, at.Event, newestFirst: false, cancellation))
         {
-            if (row.Number != next || !TryApply(row, at.Lsn))
+            if (!TryApply(row, next, at.Lsn))
             {
                 StuckAt = next;
                 return;
             }
 
-            next++;
+            next = row.Number + 1;
         }
 
         if (next <= at.Event)
@@ -41,11 +42,15 @@ internal sealed class Refolding(BitmapReplay replay) : IDisposable
     public void Dispose() => replay.Dispose();
 
     /// <summary>Whatever an event that is not what was written makes of the fold, it is this event that is wrong.</summary>
-    private bool TryApply(EventRow row, long throughLsn)
+    private bool TryApply(EventRow row, long due, long throughLsn)
     {
         try
         {
-            replay.Apply(row.Data(), row.Number, row.Time, throughLsn);
+            // Some of what was coalesced since may be in already.
+            var happened = row.Data();
+            if (EventNumbers.First(happened, row.Number) > due)
+                return false;
+            replay.Apply(happened, row.Number, row.Time, throughLsn);
             return true;
         }
         catch (Exception fault) when (fault is CorruptionException or ArgumentException or InvalidOperationException

@@ -13,6 +13,7 @@ using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
+using JasperFx.Events;
 
 namespace BitmapLedger.Ledger.Verifying;
 
@@ -161,30 +162,42 @@ public sealed class Verifier(
     private async Task<CheckedVolume> CheckAsync(VolumeState state, CancellationToken cancellation)
     {
         List<string> damage = [];
-        long events = 0, writes = 0, lsn = 0;
+        long events = 0, number = 0, writes = 0, lsn = 0;
         try
         {
             await foreach (var e in reader.ReadAsync(state.Id, 0, long.MaxValue, cancellation))
             {
-                if (e.Version != ++events)
-                    damage.Add($"stream of '{state.Name}': event {e.Version} stands where {events} is due");
+                events++;
+                if (First(e) != number + 1)
+                    damage.Add($"stream of '{state.Name}': event {First(e)} stands where {number + 1} is due");
+                number = e.Version;
                 if (e.Data is TrackingLost lost)
                     lsn = lost.ToLsn;
-                if (e.Data is not WritesRecorded { Packed: var packed })
+                if (Writes(e) is not var (first, last, count))
                     continue;
-                if (packed.FirstLsn != lsn + 1)
-                    damage.Add($"stream of '{state.Name}', event {e.Version}: LSN {packed.FirstLsn} stands where {lsn + 1} is due");
-                lsn = packed.LastLsn;
-                writes += packed.Count;
+                if (first != lsn + 1)
+                    damage.Add($"stream of '{state.Name}', event {e.Version}: LSN {first} stands where {lsn + 1} is due");
+                lsn = last;
+                writes += count;
             }
         }
         catch (Exception failure) when (failure.GetBaseException() is CorruptionException corruption)
         {
-            damage.Add($"stream of '{state.Name}', behind event {events}: {corruption.Message}");
+            damage.Add($"stream of '{state.Name}', behind event {number}: {corruption.Message}");
         }
 
         var journal = JournalCheck.Walk(settings.Journal(state.Id), state.Id);
         damage.AddRange(journal.Damage.Select(d => d.Message));
         return new(state.Name, events, writes, journal.Segments, journal.Writes, damage);
     }
+
+    private static long First(IEvent e) => EventNumbers.First((IVolumeEvent)e.Data, e.Version);
+
+    /// <summary>LSNs and number of the writes that an event holds, or stands for.</summary>
+    private static (long First, long Last, long Count)? Writes(IEvent e) => e.Data switch
+    {
+        WritesRecorded { Packed: var packed } => (packed.FirstLsn, packed.LastLsn, packed.Count),
+        HistoryCoalesced { Coalesced.Span: var span } => (span.FirstLsn, span.LastLsn, span.Count),
+        _ => null,
+    };
 }
