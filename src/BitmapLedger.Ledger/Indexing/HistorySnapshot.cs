@@ -24,6 +24,10 @@ public sealed class HistorySnapshot(
     NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, Guid volumeId, int? version)
     : IAsyncDisposable
 {
+    /// <summary>The number $3, or that of the event that was coalesced over it.</summary>
+    private const string Through =
+        $"coalesce((select min(version) from {LedgerSchema.Name}.mt_events where stream_id = $1 and version >= $3), $3)";
+
     private readonly string _version = version?.ToString(CultureInfo.InvariantCulture) ?? ProjectionVersions.Active(UnionNodes.ProjectionName);
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
     private byte[] _otherBuffer = ArrayPool<byte>.Shared.Rent(128 << 10);
@@ -192,7 +196,7 @@ public sealed class HistorySnapshot(
     /// <summary>Numbers of events of some types but blocks of writes, ascending. None of these is passed over.</summary>
     /// <param name="types">Names of types as PostgreSQL has them.</param>
     /// <param name="afterEvent">The last event that is out.</param>
-    /// <param name="throughEvent">The last event that is in.</param>
+    /// <param name="throughEvent">The last event that is in; also the one that was coalesced over it.</param>
     /// <param name="most">Most of them.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task<IReadOnlyList<long>> NumbersAsync(
@@ -201,7 +205,7 @@ public sealed class HistorySnapshot(
         await using var command = Command(
             $"""
             select version from {LedgerSchema.Name}.mt_events
-            where stream_id = $1 and version > $2 and version <= $3 and type <> '{LedgerSchema.WritesType}' and type = any($4)
+            where stream_id = $1 and version > $2 and version <= {Through} and type <> '{LedgerSchema.WritesType}' and type = any($4)
             order by version limit $5
             """);
         command.Parameters.Add(new() { Value = afterEvent });
@@ -256,8 +260,7 @@ public sealed class HistorySnapshot(
         await using var command = Command(
             $"""
             select version, timestamp, type, coalesce(octet_length(bdata), octet_length(data::text)), coalesce(bdata, convert_to(data::text, 'UTF8'))
-            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 {filter} and version <= coalesce(
-                (select min(version) from {LedgerSchema.Name}.mt_events where stream_id = $1 and version >= $3), $3)
+            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 {filter} and version <= {Through}
             order by version {(newestFirst ? "desc" : "")}
             """);
         command.Parameters.Add(new() { Value = afterEvent });

@@ -194,8 +194,7 @@ public sealed class PointResolver(
         if (next.Data is HistoryCoalesced { Coalesced.Span.FirstTimeMicroseconds: var began } && began <= limit)
             return await AmongAsync(next, text, look, cancellation);
         if (next.Data is WritesRecorded { Packed: var packed } && packed.FirstTimeMicroseconds <= limit)
-            return new(text, Cut(
-                packed, new(next.Number, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time });
+            return new(text, Cut(packed, new(next.Number, packed.FirstLsn, time), w => w.TimeMicroseconds <= limit) with { Time = time });
         return new(text, Behind(await look.AtOrAfterAsync(before, cancellation)) with { Time = time });
     }
 

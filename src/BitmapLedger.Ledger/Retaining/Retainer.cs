@@ -3,7 +3,6 @@ using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Bitmaps;
-using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Retaining;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
