@@ -203,7 +203,11 @@ public sealed class RetainedAnswersTests(PostgresFixture postgres)
     /// <summary>What a state says, but for how far the writes are, and when its first event was.</summary>
     private static string Said(VolumeState state) => JsonSerializer.Serialize(state with
     {
-        Id = default, Created = default, LastLsn = 0, CheckpointCount = 0, Retained = null,
+        Id = default,
+        Created = default,
+        LastLsn = 0,
+        CheckpointCount = 0,
+        Retained = null,
     });
 
     private static async Task<HashSet<long>> LeftAsync(TestLedger ledger)
