@@ -52,6 +52,35 @@ public sealed class GrammarTests
     }
 
     [Theory]
+    [InlineData("0s", 0)]
+    [InlineData("90m", 5400)]
+    [InlineData("12h", 43_200)]
+    [InlineData("30d", 2_592_000)]
+    [InlineData("1y", 31_536_000)]
+    [InlineData("1000y", 31_536_000_000)]
+    public void Ages_are_whole_numbers_with_a_unit(string text, long seconds)
+    {
+        Assert.Equal(TimeSpan.FromSeconds(seconds), Age.TryParse(text, out var fault));
+        Assert.Empty(fault);
+    }
+
+    [Theory]
+    [InlineData("", "is no age; write")]
+    [InlineData("d", "is no age; write")]
+    [InlineData("30", "is no age; write")]
+    [InlineData("30w", "is no age; write")]
+    [InlineData("-1d", "is no age; write")]
+    [InlineData("1.5d", "is no age; write")]
+    [InlineData(" 1d", "is no age; write")]
+    [InlineData("1001y", "is more than 1000y")]
+    [InlineData("99999999999999999999s", "is more than 1000y")]
+    public void What_is_no_age_is_named_with_the_way_out(string text, string why)
+    {
+        Assert.Null(Age.TryParse(text, out var fault));
+        Assert.StartsWith($"'{text}' {why}", fault, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("1048576", 1048576L)]
     [InlineData("64K", 65536L)]
     [InlineData("64k", 65536L)]

@@ -37,9 +37,12 @@ public sealed class RetentionTests(ServedVolume served) : IClassFixture<ServedVo
         Assert.Equal(bits, _ledger.Json("replay", "r", "--at", "now").GetProperty("bitmaps").GetRawText());
         var inside = _ledger.Json("changed", "r", "--from", "lsn:2");
         Assert.Equal((false, 0L), (inside.GetProperty("exact").GetBoolean(), inside.GetProperty("from").GetProperty("lsn").GetInt64()));
+        var exactFrom = done.GetProperty("history").GetProperty("exact_from").GetProperty("time").GetString();
         Assert.Equal(
-            """{"from_lsn":0,"to_lsn":4,"why":"single writes were coalesced by retention of the history"}""",
+            $$"""{"from_lsn":0,"to_lsn":4,"why":"single writes were coalesced by retention of the history","exact_from":"{{exactFrom}}"}""",
             inside.GetProperty("gaps")[0].GetRawText());
+        var said = _ledger.Bml("changed", "r", "--from", "lsn:2").Expect().Output;
+        Assert.Contains($"gap after lsn 0 up to lsn 4: single writes were coalesced by retention of the history; exact from {exactFrom}", said, StringComparison.Ordinal);
         Assert.Equal(3, _ledger.Bml("changed", "r", "--from", "lsn:2", "--strict").ExitCode);
         Assert.Equal(0, _ledger.Bml("changed", "r", "--from", "checkpoint:c", "--strict").ExitCode);
         var blame = _ledger.Json("blame", "r", "--offset", "0", "--length", "1");
@@ -102,7 +105,11 @@ public sealed class RetentionTests(ServedVolume served) : IClassFixture<ServedVo
         foreach (var wrong in (string[])["{}", """{"exact": "1d"}""", """{"exact": "2d", "coalesced": "1d"}""", """{"exact": "soon", "coalesced": "1d"}"""])
             (await _api.SendAsync("POST", "/v1/volumes/h/history/retain", wrong)).Expect(400);
         (await _api.SendAsync("POST", "/v1/volumes/nope/history/retain", body)).Expect(404);
-        Assert.Equal(64, _ledger.Bml("history", "retain", "h", "--exact", "1x", "--coalesced", "1y").ExitCode);
+        foreach (var age in (string[])["1x", "1.5d", "", "99999999999999999999y", "1001y"])
+            Assert.Equal(64, _ledger.Bml("history", "retain", "h", "--exact", age, "--coalesced", "1y").ExitCode);
+        Assert.Equal(64, _ledger.Bml("history", "retain", "h", "--exact", "2y", "--coalesced", "1y").ExitCode);
+        Assert.Equal(64, _ledger.Bml("history", "retain", "h", "--exact", "1d").ExitCode);
+        Assert.Equal(10, _ledger.Bml("history", "retain", "nope", "--exact", "1d", "--coalesced", "1y", "--dry-run").ExitCode);
         var nothing = _ledger.Bml("history", "retain", "h", "--exact", "1d", "--coalesced", "1y").Expect().Output;
         Assert.Contains("nothing is old enough", nothing, StringComparison.Ordinal);
     }

@@ -70,7 +70,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         const string forgotten = "select count(*) from bitmapledger.mt_events where octet_length(bdata) = 65 and version";
         Assert.InRange((long)(await ScalarAsync(ledger, $"{forgotten} < {c.At.Event}"))!, 2, 40);
         Assert.Equal(0L, await ScalarAsync(ledger, $"{forgotten} > {c.At.Event}"));
-        foreach (var gone in (string[])["start", "event:3", "lsn:1", $"event:{c.At.Event}", "2026-01-01T00:00:00Z"])
+        foreach (var gone in (string[])["start", "event:3", "lsn:1", $"event:{c.At.Event}", $"lsn:{state.LastLsn - 1}", "2026-01-01T00:00:00Z"])
         {
             var failure = await Assert.ThrowsAsync<LedgerException>(() => ledger.Queries.ReplayAsync("v", gone, null, null, _none));
             Assert.Equal((ErrorCode.HistoryGone, true), (failure.Code, failure.KeptFrom is not null));
@@ -97,6 +97,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         var before = (await ledger.Reader.OneAsync(ledger.VolumeId, 4, _none))!;
         await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
         state = await ledger.Points.CurrentAsync("v", _none);
+        var exactFrom = Contracts.Points.Timestamps.Show(state.Retained!.ExactFrom.Time);
 
         // Events 3 to 8 hold LSNs 1 to 30.
         foreach (var point in (string[])["event:4", "lsn:7", Contracts.Points.Timestamps.Show(before.Timestamp)])
@@ -105,7 +106,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
             Assert.Equal((2L, 0L, 8L, 30L), (from.At.Event, from.At.Lsn, to.At.Event, to.At.Lsn));
             var changed = await ledger.Queries.ChangedAsync("v", point, "now", null, null, _none);
             Assert.Equal((false, 2L), (changed.Exact, changed.From.Event));
-            Assert.Equal(new(0, 30, HistoryCoalesced.Why), changed.Gaps.Single());
+            Assert.Equal(new(0, 30, HistoryCoalesced.Why, exactFrom), changed.Gaps.Single());
             Assert.False((await ledger.Queries.ReplayAsync("v", point, null, null, _none)).Exact);
         }
 

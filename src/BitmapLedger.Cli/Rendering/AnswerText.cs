@@ -166,7 +166,8 @@ internal static class AnswerText
     public static void Gaps(TextWriter output, IReadOnlyList<GapAnswer> gaps)
     {
         foreach (var gap in gaps)
-            output.WriteLine($"gap after lsn {gap.FromLsn} up to lsn {gap.ToLsn}: {gap.Why}");
+            output.WriteLine(
+                $"gap after lsn {gap.FromLsn} up to lsn {gap.ToLsn}: {gap.Why}{(gap.ExactFrom is { } exact ? $"; exact from {exact}" : "")}");
     }
 
     public static void Lines(TextWriter output, IEnumerable<string> lines)

@@ -17,4 +17,6 @@ public sealed record ExtentAnswer(long Offset, long Length);
 /// <param name="FromLsn">LSN after which it begins.</param>
 /// <param name="ToLsn">LSN at which it ends.</param>
 /// <param name="Why">What happened.</param>
-public sealed record GapAnswer(long FromLsn, long ToLsn, string Why);
+/// <param name="ExactFrom">When retention of the history left no single writes: from when on every one is known; else
+/// null.</param>
+public sealed record GapAnswer(long FromLsn, long ToLsn, string Why, string? ExactFrom = null);

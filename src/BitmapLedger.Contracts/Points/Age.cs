@@ -15,22 +15,23 @@ public static class Age
     public static TimeSpan? TryParse(string text, out string fault)
     {
         fault = "";
-        var unitSeconds = text.Length < 2 ? 0 : UnitSeconds(text[^1]);
-        if (unitSeconds > 0 && long.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var count)
-            && count <= SecondsMax / unitSeconds)
-            return TimeSpan.FromSeconds(count * unitSeconds);
-        fault = $"'{text}' is no age; write a whole number and s, m, h, d or y, as 30d";
+        long? unitSeconds = text is [_, .., var unit] && text.AsSpan(0, text.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0
+            ? unit switch
+            {
+                's' => 1,
+                'm' => 60,
+                'h' => 3600,
+                'd' => 86_400,
+                'y' => 365 * 86_400,
+                _ => null,
+            }
+            : null;
+        if (unitSeconds is not { } seconds)
+            fault = $"'{text}' is no age; write a whole number and s, m, h, d or y, as 30d";
+        else if (!long.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > SecondsMax / seconds)
+            fault = $"'{text}' is more than 1000y, which is older than any history";
+        else
+            return TimeSpan.FromSeconds(count * seconds);
         return null;
     }
-
-    /// <summary>Seconds of a unit; 0 when it is none.</summary>
-    internal static long UnitSeconds(char unit) => unit switch
-    {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        'y' => 365 * 86_400,
-        _ => 0,
-    };
 }

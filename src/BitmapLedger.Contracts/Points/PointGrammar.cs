@@ -42,22 +42,8 @@ internal static class PointGrammar
             ? new(text[..slash], number, begin)
             : null;
 
-    private static Point.Ago? Ago(string text)
-    {
-        if (text.Length < 2 || Number(text[..^1]) is not ({ } count and > 0))
-            return null;
-        long? unitSeconds = text[^1] switch
-        {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => null,
-        };
-        // A thousand years: what is older than any ledger need not be told apart.
-        return unitSeconds is { } seconds && count <= 31_536_000_000 / seconds ? new(
-            TimeSpan.FromSeconds(count * seconds)) : null;
-    }
+    private static Point.Ago? Ago(string text) =>
+        text is not [.., 'y'] && Age.TryParse(text, out _) is { Ticks: > 0 } span ? new(span) : null;
 
     private static Point.AtInstant? Instant(string text) =>
         text.Contains('T') && (text.EndsWith('Z') || text.LastIndexOfAny(['+', '-']) > text.IndexOf('T'))

@@ -52,7 +52,7 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIn
                 break;
         }
 
-        return new(found.Writes, found.IsExact && found.Gaps.Count == 0, Queries.Show(Gap.Merged(found.Gaps)), found.Complete);
+        return new(found.Writes, found.IsExact && found.Gaps.Count == 0, Queries.Show(found.Gaps, state), found.Complete);
     }
 
     private static List<SingleWrite> Touching(PackedWrites packed, long offset, long end, Position first, Position last)

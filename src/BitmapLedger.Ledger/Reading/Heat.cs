@@ -52,7 +52,7 @@ public sealed class Heat(PointResolver points, EventReader reader)
 
         return new(
             state.Name, first.Answer, last.Answer, by ?? "time", state.Size, width, height, exact && gaps.Count == 0,
-            Queries.Show(Gap.Merged(gaps)), cells.Writes, [.. cells.Counts.Chunk(width)]);
+            Queries.Show(gaps, state), cells.Writes, [.. cells.Counts.Chunk(width)]);
     }
 
     private static int Side(string name, int value) => value is >= 1 and <= SideMax

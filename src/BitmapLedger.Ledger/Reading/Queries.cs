@@ -2,6 +2,7 @@ using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
+using BitmapLedger.Domain;
 using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.Indexing;
@@ -32,7 +33,7 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         return new(
             state.Name, first.Answer, last.Answer, grain.Bytes, new(
                 sizes.From, sizes.To), changed.IsExact && first.Gaps.Count + last.Gaps.Count == 0,
-            Show(Gap.Merged([.. first.Gaps, .. last.Gaps, .. changed.Gaps])),
+            Show([.. first.Gaps, .. last.Gaps, .. changed.Gaps], state),
             changed.Map.Extents().Sum(e => e.Length), shown.Extents, shown.Blocks, shown.Bitmap);
     }
 
@@ -59,7 +60,7 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
                 gaps[number] = gap;
         }, cancellation);
         return new(
-            state.Name, point.Answer, exact && point.Gaps.Count == 0, Show(Gap.Merged([.. point.Gaps, .. gaps.Values])), shown);
+            state.Name, point.Answer, exact && point.Gaps.Count == 0, Show([.. point.Gaps, .. gaps.Values], state), shown);
     }
 
     /// <summary>A checkpoint as answers show it.</summary>
@@ -70,8 +71,14 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
             new($"checkpoint:{c.Name}", c.Event, c.Lsn, Timestamps.Show(c.Time)))),
     ];
 
-    internal static IReadOnlyList<GapAnswer> Show(IReadOnlyList<Gap> gaps) =>
-        [.. gaps.Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why))];
+    /// <summary>Gaps as answers show them.</summary>
+    /// <param name="gaps">The gaps, in any order.</param>
+    /// <param name="now">The volume now.</param>
+    internal static IReadOnlyList<GapAnswer> Show(IReadOnlyList<Gap> gaps, VolumeState now)
+    {
+        var exactFrom = now.Retained is { ExactFrom.Time: var time } ? Timestamps.Show(time) : null;
+        return [.. Gap.Merged(gaps).Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why, HistoryCoalesced.Makes(g) ? exactFrom : null))];
+    }
 
     private static BitmapAnswer Show(BitmapState bitmap, NativeBitmap bits, string? format)
     {
