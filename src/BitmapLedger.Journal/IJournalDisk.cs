@@ -8,6 +8,9 @@ namespace BitmapLedger.Journal;
 /// <see cref="UnauthorizedAccessException"/> where the system says so.</remarks>
 public interface IJournalDisk
 {
+    /// <summary>Bytes that are read at once: where one of them cannot be, none can.</summary>
+    int PageBytes { get; }
+
     /// <summary>Makes a directory, its parents too, unless it is there.</summary>
     void CreateDirectory(string directory);
 
@@ -35,6 +38,10 @@ public interface IJournalDisk
     bool HasForgotten(string directory);
 }
 
+    /// <summary>Whether the disk of a directory reads at all: what is written to it now comes back from it, and not only from
+    /// memory.</summary>
+    bool CanRead(string directory);
+
 /// <summary>An open file of a journal. Reading and writing allocate nothing.</summary>
 public interface IJournalFile : IDisposable
 {
@@ -44,7 +51,8 @@ public interface IJournalFile : IDisposable
     /// <summary>Makes the file that long, with room on the disk; what is new reads as zeroes.</summary>
     void Allocate(long length);
 
-    /// <summary>Reads from a place on; fewer bytes only at the end of the file.</summary>
+    /// <summary>Reads from a place on; fewer bytes only at the end of the file. Where one of them cannot be read it
+    /// fails.</summary>
     int Read(Span<byte> target, long offset);
 
     /// <summary>Writes all of it; where that fails some may have been written.</summary>

@@ -46,8 +46,9 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     /// <param name="target">Receives them, ascending. A gap between LSNs is a void: it never reached the
     /// backend.</param>
     /// <returns>How many; 0 when there is nothing newer yet.</returns>
-    /// <exception cref="CorruptionException">A record before a good one is damaged, or records are gone that were
-    /// durable.</exception>
+    /// <exception cref="CorruptionException">A record before a good one is damaged, records are gone that were durable, or a
+    /// place cannot be read.</exception>
+    /// <exception cref="IOException">The disk reads nothing at all.</exception>
     public int Read(long afterLsn, Span<SingleWrite> target)
     {
         if (_file is null || afterLsn != _lastLsn)
@@ -55,7 +56,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
         var count = 0;
         while (_file is not null && count < target.Length)
         {
-            var read = _file.Read(_chunk, _position) / JournalSlot.Size * JournalSlot.Size;
+            var read = ReadAt(_chunk, _position) / JournalSlot.Size * JournalSlot.Size;
             var stopped = Decode(_chunk.AsSpan(0, read), target, ref count);
             if (stopped && !TryPassHole())
                 break;
@@ -86,7 +87,17 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     {
         if (disk.TryOpen(SegmentFiles.PathOf(directory, number), writable: false) is not { } file)
             return false;
-        var length = file.Read(_chunk.AsSpan(0, SegmentHeader.Size), 0);
+        int length;
+        try
+        {
+            length = ReadAt(file, number, _chunk.AsSpan(0, SegmentHeader.Size), 0);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+
         if (SegmentHeader.TryRead(_chunk.AsSpan(0, length), out _) is not { } header)
         {
             file.Dispose();
@@ -187,7 +198,9 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
     {
         var durable = last.Marks.JournalLsn;
         using var file = disk.TryOpen(PathOf(last.Number), writable: false);
-        for (var at = (long)SegmentHeader.Size; file?.Read(_chunk, at) is { } read and >= JournalSlot.Size; at += read)
+        if (file is null)
+            return durable;
+        for (var at = (long)SegmentHeader.Size; ReadAt(file, last.Number, _chunk, at) is var read and >= JournalSlot.Size; at += read)
             for (var i = 0; i + JournalSlot.Size <= read; i += JournalSlot.Size)
                 if (JournalSlot.TryRead(_chunk.AsSpan(i), last.Salt, out var record) == SlotFault.None
                     && record.Kind == SlotKind.Marks)
@@ -197,10 +210,15 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
 
     private string PathOf(long number) => SegmentFiles.PathOf(directory, number);
 
+    private int ReadAt(Span<byte> target, long position) => ReadAt(_file!, _segment.Number, target, position);
+
+    private int ReadAt(IJournalFile file, long number, Span<byte> target, long position) =>
+        SegmentBytes.ReadBefore(disk, PathOf(number), file, target, position);
+
     private SlotFault Fault(long position)
     {
         Span<byte> slot = stackalloc byte[JournalSlot.Size];
-        return _file!.Read(slot, position) < slot.Length
+        return ReadAt(slot, position) < slot.Length
             ? SlotFault.Empty
             : JournalSlot.TryRead(slot, _segment.Salt, out _);
     }
@@ -213,7 +231,7 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
         var salt = _segment.Salt;
         SegmentHole? hole = null;
         lsn = 0;
-        for (var at = position; _file!.Read(_chunk, at) is var read && read >= JournalSlot.Size; at += read)
+        for (var at = position; ReadAt(_chunk, at) is var read && read >= JournalSlot.Size; at += read)
         {
             read = read / JournalSlot.Size * JournalSlot.Size;
             for (var i = 0; i < read; i += JournalSlot.Size)

@@ -7,7 +7,7 @@ namespace BitmapLedger.Journal;
 /// <summary>
 /// Reads all of a journal that can still be read, and says what cannot: what <c>bml repair</c> stands on. Records carry
 /// a checksum salted with volume and segment, so those behind a damaged place, or behind a damaged header, are as good
-/// as those before it. One thread; nobody writes to the journal meanwhile.
+/// as those before it. What the disk cannot read is such a place. One thread; nobody writes to the journal meanwhile.
 /// </summary>
 /// <param name="directory">The journal's directory.</param>
 /// <param name="volumeId">Whose journal it is.</param>
@@ -21,6 +21,7 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
     private readonly List<JournalStretch> _found = [];
     private readonly List<SingleWrite> _writes = [];
     private (string File, long FromByte, string Fault)? _damage;
+    private bool _isDamageAnyway;
     private (string Path, long EndBytes)? _end;
     private long _durableLsn;
     private long _lastLsn;
@@ -42,12 +43,13 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
 
     /// <summary>Walks the journal from its oldest record on.</summary>
     /// <returns>What it finds, in LSN order; nothing larger than a segment is in memory at once.</returns>
+    /// <exception cref="IOException">The disk reads nothing at all: then nobody knows what is damaged.</exception>
     public IEnumerable<JournalStretch> Read()
     {
         long previous = 0;
         var numbers = SegmentFiles.Numbers(disk, directory);
         var headers = numbers.Select(HeaderOf).OfType<SegmentHeader>().ToList();
-        _durableLsn = headers.Select(h => h.Marks.JournalLsn).Concat(numbers.Select(n => MarkedDurable(n, ReadAll(n)))).DefaultIfEmpty().Max();
+        _durableLsn = headers.Select(h => h.Marks.JournalLsn).Concat(numbers.Select(n => MarkedDurable(n, ReadAll(n).Bytes))).DefaultIfEmpty().Max();
         foreach (var number in numbers)
         {
             var path = SegmentFiles.PathOf(directory, number);
@@ -68,32 +70,32 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
                 yield return stretch;
         }
 
-        // A fault of slots that nothing follows is the batch that a killed process was writing; a header is no such.
-        if (_damage is { FromByte: 0 })
-            EndDamage(toLsn: null);
         ReadEnd();
+        // A fault of slots that nothing follows is the batch that a killed process was writing.
+        if (_isDamageAnyway)
+            EndDamage(toLsn: null);
         Flush();
         foreach (var stretch in TakeFound())
             yield return stretch;
     }
 
-    private byte[] ReadAll(long number)
+    private SegmentBytes ReadAll(long number)
     {
         var path = SegmentFiles.PathOf(directory, number);
-        using var file = disk.TryOpen(path, writable: false) ?? throw new FileNotFoundException("the segment is gone", path);
-        var bytes = new byte[file.Length];
-        return bytes[..file.Read(bytes, 0)];
+        return SegmentBytes.TryRead(disk, path) ?? throw new FileNotFoundException("the segment is gone", path);
     }
 
     /// <summary>The header of a segment; null when it is damaged or was never used.</summary>
     private SegmentHeader? HeaderOf(long number)
     {
-        Span<byte> sector = stackalloc byte[SegmentHeader.Size];
-        using var file = disk.TryOpen(SegmentFiles.PathOf(directory, number), writable: false);
-        var length = file?.Read(sector, 0) ?? 0;
-        return SegmentHeader.TryRead(sector[..length], out _) is { } header && header.VolumeId == volumeId && header.Number == number
-            ? header
-            : null;
+        try
+        {
+            return SegmentFiles.Header(disk, directory, volumeId, number);
+        }
+        catch (CorruptionException)
+        {
+            return null;
+        }
     }
 
     /// <summary>LSN up to which a segment says that the journal is durable.</summary>
@@ -108,9 +110,14 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
         return durable;
     }
 
-    private void ReadHeader(string path, byte[] bytes, long number, long limit, long stored, bool isFirst)
+    private void ReadHeader(string path, SegmentBytes read, long number, long limit, long stored, bool isFirst)
     {
-        if (SegmentHeader.TryRead(bytes, out var fault) is { } header)
+        var bytes = read.Bytes;
+        if (read.IsUnreadable(0))
+        {
+            Damage(path, 0, SegmentBytes.Fault);
+        }
+        else if (SegmentHeader.TryRead(bytes, out var fault) is { } header)
         {
             if (header.VolumeId != volumeId || header.Number != number)
             {
@@ -137,15 +144,21 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
         }
     }
 
-    private void ReadSlots(string path, byte[] bytes, in SegmentHeader header, long limit, long stored)
+    private void ReadSlots(string path, SegmentBytes read, in SegmentHeader header, long limit, long stored)
     {
-        var salt = header.Salt;
+        var (salt, bytes) = (header.Salt, read.Bytes);
         var durable = Durable(header, header.DeclaresVoids ? 0 : MarkedDurable(header.Number, bytes));
         var end = (long)SegmentHeader.Size;
         for (var at = SegmentHeader.Size; at + JournalSlot.Size <= bytes.Length; at += JournalSlot.Size)
         {
             var slot = bytes.AsSpan(at, JournalSlot.Size);
             var fault = JournalSlot.TryRead(slot, salt, out var record);
+            if (read.IsUnreadable(at))
+            {
+                Damage(path, at, SegmentBytes.Fault, isAnyway: true);
+                end = at + JournalSlot.Size;
+            }
+
             if (fault == SlotFault.Empty)
                 continue;
             var given = !header.DeclaresVoids ? _lastLsn : record.IsWrite ? record.Lsn - 1 : record.Lsn;
@@ -209,7 +222,16 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
             Flush();
     }
 
-    private void Damage(string path, long at, string fault) => _damage ??= (path, at, fault);
+    /// <summary>Something is damaged, as seen first.</summary>
+    /// <param name="path">The segment.</param>
+    /// <param name="at">Where in it.</param>
+    /// <param name="fault">What is wrong, in words.</param>
+    /// <param name="isAnyway">Whether it is damage also when nothing follows, as that of a header is.</param>
+    private void Damage(string path, long at, string fault, bool isAnyway = false)
+    {
+        _damage ??= (path, at, fault);
+        _isDamageAnyway |= isAnyway || at == 0;
+    }
 
     /// <summary>Something that can be read again says up to which LSN nothing could.</summary>
     private void EndDamage(long? toLsn)
@@ -220,6 +242,7 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
         _found.Add(new JournalStretch.Damaged(file, from, _lastLsn, toLsn, fault));
         _lastLsn = toLsn ?? _lastLsn;
         _damage = null;
+        _isDamageAnyway = false;
     }
 
     private void Flush()

@@ -9,6 +9,8 @@ public sealed partial class PosixDisk : IJournalDisk
     private const int ReadOnlyDirectory = 0x1_0000;
     private const int CloseOnExec = 0x8_0000;
     private const int Interrupted = 4;
+    private const int AdviceRandom = 1;
+    private const int AdviceDontNeed = 4;
 
     private PosixDisk()
     {
@@ -16,6 +18,9 @@ public sealed partial class PosixDisk : IJournalDisk
 
     /// <summary>The only one: it holds nothing.</summary>
     public static PosixDisk Instance { get; } = new();
+
+    /// <inheritdoc />
+    public int PageBytes => Environment.SystemPageSize;
 
     /// <inheritdoc />
     public void CreateDirectory(string directory) => Directory.CreateDirectory(directory);
@@ -105,6 +110,30 @@ public sealed partial class PosixDisk : IJournalDisk
 
     [LibraryImport("libc", EntryPoint = "open64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int OpenRaw(string path, int flags, int mode);
+    /// <inheritdoc />
+    public bool CanRead(string directory)
+    {
+        try
+        {
+            var id = Guid.NewGuid();
+            var written = new byte[PageBytes];
+            id.TryWriteBytes(written);
+            using var file = File.OpenHandle(
+                Path.Combine(directory, $"probe-{id:N}"), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None,
+                FileOptions.DeleteOnClose);
+            RandomAccess.Write(file, written, 0);
+            // What is on the disk may go from memory, so that the next read asks the disk.
+            if (SyncData(file) != 0 || Advise(file, 0, written.Length, AdviceDontNeed) != 0)
+                return false;
+            var read = new byte[written.Length];
+            return RandomAccess.Read(file, read, 0) == read.Length && read.AsSpan().SequenceEqual(written);
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseRaw(int handle);
@@ -128,6 +157,9 @@ public sealed partial class PosixDisk : IJournalDisk
         public void Allocate(long length)
         {
             int errno;
+    [LibraryImport("libc", EntryPoint = "posix_fadvise64", SetLastError = false)]
+    private static partial int Advise(SafeFileHandle handle, long offset, long length, int advice);
+
             while ((errno = AllocateRaw(handle, 0, length)) == Interrupted)
             {
             }
@@ -140,12 +172,22 @@ public sealed partial class PosixDisk : IJournalDisk
         public int Read(Span<byte> target, long offset)
         {
             var done = 0;
-            while (done < target.Length)
+            try
             {
-                var count = RandomAccess.Read(handle, target[done..], offset + done);
-                if (count == 0)
-                    break;
-                done += count;
+                while (done < target.Length)
+                {
+                    var count = RandomAccess.Read(handle, target[done..], offset + done);
+                    if (count == 0)
+                        break;
+                    done += count;
+                }
+            }
+            catch (IOException)
+            {
+                // The system keeps pages that it read together, and failed together, as one: from now on each by itself.
+                _ = Advise(handle, 0, 0, AdviceRandom);
+                _ = Advise(handle, 0, 0, AdviceDontNeed);
+                throw;
             }
 
             return done;

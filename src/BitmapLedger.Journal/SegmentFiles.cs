@@ -25,7 +25,7 @@ internal static class SegmentFiles
         Path.Combine(directory, SegmentHeader.FileName(number));
 
     /// <summary>The headers of the segments in use, ascending; one that was only prepared is left out.</summary>
-    /// <exception cref="CorruptionException">A header is damaged, or belongs to another volume.</exception>
+    /// <exception cref="CorruptionException">A header is damaged, cannot be read, or belongs to another volume.</exception>
     public static List<SegmentHeader> Headers(IJournalDisk disk, string directory, Guid volumeId)
     {
         List<SegmentHeader> headers = [];
@@ -36,13 +36,13 @@ internal static class SegmentFiles
     }
 
     /// <summary>The header of one segment; null when it is not there, or was only prepared.</summary>
-    /// <exception cref="CorruptionException">It is damaged, or belongs to another volume.</exception>
+    /// <exception cref="CorruptionException">It is damaged, cannot be read, or belongs to another volume.</exception>
     public static SegmentHeader? Header(IJournalDisk disk, string directory, Guid volumeId, long number)
     {
         Span<byte> sector = stackalloc byte[SegmentHeader.Size];
         var path = PathOf(directory, number);
         using var file = disk.TryOpen(path, writable: false);
-        var length = file?.Read(sector, 0) ?? 0;
+        var length = file is null ? 0 : SegmentBytes.ReadBefore(disk, path, file, sector, 0);
         if (!sector[..length].ContainsAnyExcept((byte)0))
             return null;
         var header = SegmentHeader.TryRead(sector[..length], out var fault)
@@ -81,18 +81,14 @@ internal static class SegmentFiles
 
     /// <summary>A segment before the first one in use that holds records and no header: older segments are deleted, not
     /// emptied. Null when there is none.</summary>
+    /// <exception cref="CorruptionException">A place of one cannot be read.</exception>
     public static string? FindLostHeader(IJournalDisk disk, string directory, IReadOnlyList<SegmentHeader> headers)
     {
         if (headers.Count == 0 || !headers[0].DeclaresVoids)
             return null;
         foreach (var number in Numbers(disk, directory).TakeWhile(n => n < headers[0].Number))
-        {
-            using var file = disk.TryOpen(PathOf(directory, number), writable: false);
-            var bytes = new byte[file?.Length ?? 0];
-            var length = file?.Read(bytes, 0) ?? 0;
-            if (bytes.AsSpan(0, length).ContainsAnyExcept((byte)0))
+            if (SegmentBytes.TryReadWhole(disk, PathOf(directory, number)).AsSpan().ContainsAnyExcept((byte)0))
                 return PathOf(directory, number);
-        }
 
         return null;
     }

@@ -12,12 +12,13 @@ internal static class SegmentScan
     /// <param name="limit">Records above this LSN were written again in a later segment and are passed over.</param>
     /// <param name="lastLsn">The last LSN that is known to have been given so far.</param>
     /// <param name="onRecord">Gets each record and its slot.</param>
-    /// <exception cref="CorruptionException">A damaged slot stands before a good one, or LSNs go back.</exception>
+    /// <exception cref="CorruptionException">A damaged slot stands before a good one, LSNs go back, or a place cannot be
+    /// read.</exception>
     public static SegmentEnd Read(
         IJournalDisk disk, string path, in SegmentHeader header, long limit, ref long lastLsn,
         Action<JournalSlot, ReadOnlyMemory<byte>> onRecord)
     {
-        var bytes = ReadAll(disk, path);
+        var bytes = SegmentBytes.TryReadWhole(disk, path) ?? throw new FileNotFoundException("the segment was freed", path);
         var salt = header.Salt;
         var end = (long)SegmentHeader.Size;
         var damage = -1L;
@@ -59,14 +60,6 @@ internal static class SegmentScan
     {
         for (var i = holes.Count - 1; i >= 0 && holes[i].NextWriteLsn == long.MaxValue; i--)
             holes[i] = holes[i] with { NextWriteLsn = lsn };
-    }
-
-    private static byte[] ReadAll(IJournalDisk disk, string path)
-    {
-        using var file = disk.TryOpen(path, writable: false) ?? throw new FileNotFoundException("the segment was freed", path);
-        var bytes = new byte[file.Length];
-        var length = file.Read(bytes, 0);
-        return length == bytes.Length ? bytes : bytes[..length];
     }
 }
 

@@ -140,6 +140,8 @@ public sealed class ReopeningTests
 
         public int OpenFiles { get; private set; }
 
+        public int PageBytes => _disk.PageBytes;
+
         public void CreateDirectory(string directory) => _disk.CreateDirectory(directory);
 
         public IReadOnlyList<string> Names(string directory) => _disk.Names(directory);
@@ -171,6 +173,8 @@ public sealed class ReopeningTests
         }
 
         public bool HasForgotten(string directory) => false;
+
+        public bool CanRead(string directory) => true;
 
         private void Change()
         {

@@ -3,8 +3,9 @@ using BitmapLedger.Journal;
 namespace BitmapLedger.Simulation.Tests;
 
 /// <summary>
-/// A disk that lies: sectors of a segment that were synced read back as zeroes. Those are chosen of which the journal can
-/// know: what is left of it says that they were durable, or holds records behind them under durability <c>process</c>.
+/// A disk that lies: sectors of a segment that were synced read back as zeroes, or cannot be read any more. Of zeroes those
+/// are chosen of which the journal can know: what is left of it says that they were durable, or holds records behind them
+/// under durability <c>process</c>.
 /// </summary>
 internal sealed class LostSectors(Guid volumeId, IReadOnlyList<SimulatedInode> segments, Random random)
 {
@@ -25,6 +26,13 @@ internal sealed class LostSectors(Guid volumeId, IReadOnlyList<SimulatedInode> s
         for (var sector = first; sector < end; sector++)
             if (!segment.IsOnDisk(sector))
                 return false;
+        if (random.Next(3) == 0)
+        {
+            for (var sector = first; sector < end; sector++)
+                segment.Spoil(sector);
+            return true;
+        }
+
         // Without its header all of a segment is lost.
         var lost = first == 0 ? (First: 1, End: count) : (First: first, End: end);
         var lastLsn = Records(segment, header, lost.First, lost.End).Where(r => r.IsWrite).Select(r => r.Lsn).DefaultIfEmpty().Max();

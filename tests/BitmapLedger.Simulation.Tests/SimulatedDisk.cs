@@ -15,6 +15,8 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
     private Dictionary<string, SimulatedInode> _names = new(StringComparer.Ordinal);
     private Dictionary<string, SimulatedInode> _durable = new(StringComparer.Ordinal);
 
+    public int PageBytes => SimulatedInode.Sector;
+
     public void CreateDirectory(string directory)
     {
     }
@@ -76,6 +78,8 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
             if (inOrder ? i < kept : world.Chance(2))
                 Apply(_durable, _pending[i]);
         }
+    public bool CanRead(string directory) => true;
+
 
         _pending.Clear();
         _names = new(_durable, StringComparer.Ordinal);

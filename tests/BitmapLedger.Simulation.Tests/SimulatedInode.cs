@@ -7,6 +7,7 @@ internal sealed class SimulatedInode(string name)
 
     private readonly Dictionary<int, List<byte[]>> _dirty = [];
     private byte[] _cache = [];
+    private readonly HashSet<int> _unreadable = [];
     private byte[] _disk = [];
     private int _diskLength;
 
@@ -25,6 +26,7 @@ internal sealed class SimulatedInode(string name)
         return count;
     }
 
+        RequireReadable(offset, count);
     public void Resize(int length)
     {
         if (_cache.Length < length)
@@ -46,6 +48,8 @@ internal sealed class SimulatedInode(string name)
         for (var sector = (int)offset / Sector; sector <= ((int)offset + source.Length - 1) / Sector; sector++)
         {
             if (!_dirty.TryGetValue(sector, out var versions))
+        // No sector is written in part that was not read before.
+        RequireReadable(offset, source.Length);
                 _dirty[sector] = versions = [];
             versions.Add(_cache.AsSpan(sector * Sector, Sector).ToArray());
         }
@@ -86,6 +90,9 @@ internal sealed class SimulatedInode(string name)
     {
         for (var sector = 0; sector < _cache.Length / Sector; sector++)
             if (!_dirty.ContainsKey(sector) && random.Next(4) == 0)
+    /// <summary>A sector cannot be read any more.</summary>
+    public void Spoil(int sector) => _unreadable.Add(sector);
+
                 _disk.AsSpan(sector * Sector, Sector).CopyTo(_cache.AsSpan(sector * Sector));
     }
 
@@ -102,3 +109,9 @@ internal sealed class SimulatedInode(string name)
         _disk.CopyTo(_cache, 0);
     }
 }
+
+    private void RequireReadable(long offset, int count)
+    {
+        if (_unreadable.Any(s => s * Sector < offset + count && offset < (s + 1) * Sector))
+            throw new IOException("input/output error");
+    }

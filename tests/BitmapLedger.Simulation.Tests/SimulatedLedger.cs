@@ -66,7 +66,7 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
                 var known = LastLsn;
                 var writes = whole.Writes.ToArray().Where(w => w.Lsn > known).ToArray();
                 if (writes.Length > 0)
-                    Append(writes);
+                    Append(writes, () => survey.OldestLsn);
             }
             else if (stretch is JournalStretch.Damaged damaged)
             {
@@ -97,9 +97,9 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
                 good++;
             if (good == 0)
                 return;
-            Append(_target.AsSpan(0, good));
+            Append(_target.AsSpan(0, good), _reader.OldestLsn);
             if (world.Mutant == Mutant.ShipTwice && world.Chance(4))
-                Append(_target.AsSpan(0, good));
+                Append(_target.AsSpan(0, good), _reader.OldestLsn);
         }
     }
 
@@ -137,9 +137,9 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
                 throw new ViolationException($"LSN {lsn} was shipped and the journal has lost it");
     }
 
-    private void Append(ReadOnlySpan<SingleWrite> writes)
+    private void Append(ReadOnlySpan<SingleWrite> writes, Func<long> oldestLsn)
     {
-        if (writes[0].Lsn > LastLsn + 1 && _reader.OldestLsn() > LastLsn + 1)
+        if (writes[0].Lsn > LastLsn + 1 && oldestLsn() > LastLsn + 1)
         {
             // As the shipper: what the journal does not hold any more is a gap, all blocks dirty. Only a power loss under
             // durability `process` may come to that, and a disk that loses the header of the oldest segment.

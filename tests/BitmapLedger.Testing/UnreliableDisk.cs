@@ -38,7 +38,8 @@ public sealed class UnreliableDisk : IDisposable
         {
             string[] features = isJournaled ? [] : ["-O", "^has_journal"];
             disk._file = await disk.ShowAsync();
-            Tool.Run("mkfs.ext4", ["-q", "-F", "-m", "0", "-E", "nodiscard", .. features, disk._file.Path]).Expect();
+            // Blocks of a page: what cannot be read of a file is then a page of it, and not parts of two.
+            Tool.Run("mkfs.ext4", ["-q", "-F", "-m", "0", "-b", "4096", "-E", "nodiscard", .. features, disk._file.Path]).Expect();
             disk.Mount();
             return disk;
         }
@@ -90,6 +91,13 @@ public sealed class UnreliableDisk : IDisposable
         var at = (long.Parse(line[3]) - long.Parse(line[1])) * 4096 + offset;
         _device.MakeUnreadable(at, at + length);
         // Past the memory of the file below, which would read, and so refuse, the neighbours too.
+        ForgetMemory(path);
+    }
+
+    /// <summary>A file that was written is read from the device from now on, and from no memory in between.</summary>
+    public void ForgetMemory(string path)
+    {
+        Tool.Run("sync", "-f", Path).Expect();
         var loop = Tool.Run("findmnt", "--noheadings", "--output", "SOURCE", Path).Expect().Output.Trim();
         Tool.Run("losetup", "--direct-io=on", loop).Expect();
         WriteOut(path);

@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Contracts.Points;
@@ -24,7 +25,8 @@ public sealed class Repairer(
     /// <param name="name">The volume.</param>
     /// <param name="origin">Who commands.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    /// <exception cref="LedgerException">There is no such volume, or the Agent is away.</exception>
+    /// <exception cref="LedgerException">There is no such volume, the Agent is away, or the disk reads nothing at
+    /// all.</exception>
     public async Task<RepairAnswer> RepairAsync(string name, CommandOrigin origin, CancellationToken cancellation)
     {
         var id = await streams.IdAsync(name, cancellation);
@@ -32,19 +34,36 @@ public sealed class Repairer(
         // Somebody else may have been in the lane before.
         var state = await streams.FindAsync(name, cancellation);
         await streams.RequireAsync(state, origin, cancellation);
+        try
+        {
+            return await RepairInLaneAsync(name, state, origin, cancellation);
+        }
+        catch (IOException refusal)
+        {
+            throw new LedgerException(
+                ErrorCode.Failed, $"what of the journal of volume '{name}' is damaged cannot be told: {refusal.Message}",
+                "when the disk is well, ask again");
+        }
+    }
+
+    private async Task<RepairAnswer> RepairInLaneAsync(
+        string name, VolumeState state, CommandOrigin origin, CancellationToken cancellation)
+    {
+        var id = state.Id;
+        // First of all: a disk that reads nothing now may read all of it tomorrow.
+        var isDamaged = IsDamaged(id);
         var welcome = await agent.StatusAsync(cancellation);
         var open = welcome.Volumes.Any(v => v.Id == id);
-        if (open && Damage(id).Count == 0)
+        if (open && !isDamaged)
             return new(name, Repaired: false, [], state.Event, state.LastLsn, SetAside: null);
 
         await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
         shipper.Forget(id);
-        var damage = Damage(id);
+        IReadOnlyList<JournalStretch.Damaged> damage = [];
+        if (IsDamaged(id))
+            (state, damage) = await RecordAsync(state, origin, cancellation);
         if (damage.Count > 0)
-        {
-            state = await RecordAsync(state, origin, cancellation);
             await agent.AskAsync(new SetJournalAside(id), cancellation);
-        }
 
         await reconciler.MeetInLaneAsync(id, cancellation);
         return new(
@@ -52,19 +71,22 @@ public sealed class Repairer(
             damage.Count > 0 ? Aside(id) : null);
     }
 
-    private List<JournalStretch.Damaged> Damage(Guid id) =>
-        [.. new JournalSurvey(settings.Journal(id), id).Read().OfType<JournalStretch.Damaged>()];
+    private bool IsDamaged(Guid id) =>
+        new JournalSurvey(settings.Journal(id), id).Read().OfType<JournalStretch.Damaged>().Any();
 
-    private async Task<VolumeState> RecordAsync(
+    /// <summary>Records what can be read, and what is lost: of a disk that reads now more and now less, what it did this
+    /// time.</summary>
+    private async Task<(VolumeState State, IReadOnlyList<JournalStretch.Damaged> Damage)> RecordAsync(
         VolumeState state, CommandOrigin origin, CancellationToken cancellation)
     {
         var survey = new JournalSurvey(settings.Journal(state.Id), state.Id);
-        List<JournalStretch.Damaged> damaged = [];
+        List<JournalStretch.Damaged> damaged = [], all = [];
         foreach (var stretch in survey.Read())
         {
             if (stretch is JournalStretch.Damaged one)
             {
                 damaged.Add(one);
+                all.Add(one);
                 continue;
             }
 
@@ -75,7 +97,7 @@ public sealed class Repairer(
             state = await AppendAsync(writes, survey.Names, state, cancellation);
         }
 
-        return await LoseAsync(damaged, state, clock.GetUtcNow(), origin, cancellation);
+        return (await LoseAsync(damaged, state, clock.GetUtcNow(), origin, cancellation), all);
     }
 
     private async Task<VolumeState> LoseAsync(

@@ -1,0 +1,116 @@
+using BitmapLedger.Bitmaps;
+
+namespace BitmapLedger.Journal;
+
+/// <summary>
+/// The bytes of a segment, also of one that its disk does not give whole. A place that cannot be read is damage like any
+/// other while the disk reads at all; one that reads nothing tells nothing of what is on it.
+/// </summary>
+internal sealed class SegmentBytes
+{
+    /// <summary>What is wrong with a place that cannot be read, in words.</summary>
+    public const string Fault = "the disk cannot read it";
+
+    private readonly List<(int From, int End)> _unreadable = [];
+
+    private SegmentBytes(byte[] bytes) => Bytes = bytes;
+
+    /// <summary>The bytes; zeroes where none could be read.</summary>
+    public byte[] Bytes { get; private set; }
+
+    /// <summary>Reads a segment; null when it is not there.</summary>
+    /// <exception cref="IOException">The disk reads nothing at all.</exception>
+    public static SegmentBytes? TryRead(IJournalDisk disk, string path)
+    {
+        using var file = disk.TryOpen(path, writable: false);
+        if (file is null)
+            return null;
+        var read = new SegmentBytes(new byte[file.Length]);
+        try
+        {
+            var length = file.Read(read.Bytes, 0);
+            read.Bytes = length == read.Bytes.Length ? read.Bytes : read.Bytes[..length];
+        }
+        catch (IOException refusal)
+        {
+            if (Refusal(disk, path, 0, refusal) is IOException dead)
+                throw dead;
+            read.ReadPages(disk, file);
+        }
+
+        return read;
+    }
+
+    /// <summary>Reads a segment that must be readable from its first byte to its last.</summary>
+    /// <returns>Null when it is not there.</returns>
+    /// <exception cref="CorruptionException">A place of it cannot be read.</exception>
+    /// <exception cref="IOException">The disk reads nothing at all.</exception>
+    public static byte[]? TryReadWhole(IJournalDisk disk, string path)
+    {
+        var read = TryRead(disk, path);
+        return read is { _unreadable: [var first, ..] } ? throw new CorruptionException(path, first.From, Fault) : read?.Bytes;
+    }
+
+    /// <summary>Reads from a place on, up to the next one that cannot be read.</summary>
+    /// <param name="disk">Where the segment is.</param>
+    /// <param name="path">Its path.</param>
+    /// <param name="file">The segment.</param>
+    /// <param name="target">Receives the bytes.</param>
+    /// <param name="offset">Where to begin.</param>
+    /// <exception cref="CorruptionException">Nothing can be read there.</exception>
+    /// <exception cref="IOException">The disk reads nothing at all.</exception>
+    public static int ReadBefore(IJournalDisk disk, string path, IJournalFile file, Span<byte> target, long offset)
+    {
+        try
+        {
+            return file.Read(target, offset);
+        }
+        catch (IOException)
+        {
+            var done = 0;
+            while (done < target.Length)
+            {
+                var page = target.Slice(done, (int)Math.Min(target.Length - done, disk.PageBytes - (offset + done) % disk.PageBytes));
+                try
+                {
+                    var read = file.Read(page, offset + done);
+                    done += read;
+                    if (read < page.Length)
+                        break;
+                }
+                catch (IOException refusal)
+                {
+                    return done > 0 ? done : throw Refusal(disk, path, offset, refusal);
+                }
+            }
+
+            return done;
+        }
+    }
+
+    /// <summary>Whether nothing could be read at a place.</summary>
+    public bool IsUnreadable(int offset) => _unreadable.Exists(u => u.From <= offset && offset < u.End);
+
+    private void ReadPages(IJournalDisk disk, IJournalFile file)
+    {
+        for (var at = 0; at < Bytes.Length; at += disk.PageBytes)
+        {
+            var page = Bytes.AsSpan(at, Math.Min(disk.PageBytes, Bytes.Length - at));
+            try
+            {
+                _ = file.Read(page, at);
+            }
+            catch (IOException)
+            {
+                page.Clear();
+                _unreadable.Add((at, at + page.Length));
+            }
+        }
+    }
+
+    /// <summary>What it means that a read failed.</summary>
+    private static Exception Refusal(IJournalDisk disk, string path, long offset, IOException refusal) =>
+        disk.CanRead(Path.GetDirectoryName(path)!)
+            ? new CorruptionException(path, offset, Fault)
+            : new IOException($"{path} cannot be read, and its disk gives back nothing else either: {refusal.Message}", refusal);
+}
