@@ -24,7 +24,8 @@ public interface IJournalDisk
     /// <summary>Makes an empty file, in place of one that is there.</summary>
     IJournalFile Create(string path);
 
-    /// <summary>Gives a file another name, in place of one that is there. Never in part.</summary>
+    /// <summary>Gives a file another name, in place of one that is there, or a directory with all that is in it. Never in
+    /// part.</summary>
     void Move(string from, string to);
 
     /// <summary>Deletes a file; one that is not there is no error.</summary>
@@ -36,11 +37,11 @@ public interface IJournalDisk
     /// <summary>Whether the system has forgotten, since it was asked last, something that was written to the file system
     /// of a directory and that the disk then refused. Writes all of it out first.</summary>
     bool HasForgotten(string directory);
-}
 
     /// <summary>Whether the disk of a directory reads at all: what is written to it now comes back from it, and not only from
     /// memory.</summary>
     bool CanRead(string directory);
+}
 
 /// <summary>An open file of a journal. Reading and writing allocate nothing.</summary>
 public interface IJournalFile : IDisposable

@@ -50,7 +50,11 @@ public sealed partial class PosixDisk : IJournalDisk
         File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete));
 
     /// <inheritdoc />
-    public void Move(string from, string to) => File.Move(from, to, overwrite: true);
+    public void Move(string from, string to)
+    {
+        if (Rename(from, to) != 0)
+            throw Failure($"cannot move '{from}' to '{to}'");
+    }
 
     /// <inheritdoc />
     public void Delete(string path)
@@ -106,10 +110,6 @@ public sealed partial class PosixDisk : IJournalDisk
         }
     }
 
-    private static IOException Failure(string what) => new($"{what}: {Marshal.GetLastPInvokeErrorMessage()}");
-
-    [LibraryImport("libc", EntryPoint = "open64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int OpenRaw(string path, int flags, int mode);
     /// <inheritdoc />
     public bool CanRead(string directory)
     {
@@ -134,6 +134,13 @@ public sealed partial class PosixDisk : IJournalDisk
         }
     }
 
+    private static IOException Failure(string what) => new($"{what}: {Marshal.GetLastPInvokeErrorMessage()}");
+
+    [LibraryImport("libc", EntryPoint = "open64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenRaw(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Rename(string from, string to);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseRaw(int handle);
@@ -150,6 +157,9 @@ public sealed partial class PosixDisk : IJournalDisk
     [LibraryImport("libc", EntryPoint = "posix_fallocate64", SetLastError = false)]
     private static partial int AllocateRaw(SafeFileHandle handle, long offset, long length);
 
+    [LibraryImport("libc", EntryPoint = "posix_fadvise64", SetLastError = false)]
+    private static partial int Advise(SafeFileHandle handle, long offset, long length, int advice);
+
     private sealed class PosixFile(SafeFileHandle handle) : IJournalFile
     {
         public long Length => RandomAccess.GetLength(handle);
@@ -157,9 +167,6 @@ public sealed partial class PosixDisk : IJournalDisk
         public void Allocate(long length)
         {
             int errno;
-    [LibraryImport("libc", EntryPoint = "posix_fadvise64", SetLastError = false)]
-    private static partial int Advise(SafeFileHandle handle, long offset, long length, int advice);
-
             while ((errno = AllocateRaw(handle, 0, length)) == Interrupted)
             {
             }

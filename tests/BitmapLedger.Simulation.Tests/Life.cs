@@ -13,6 +13,7 @@ namespace BitmapLedger.Simulation.Tests;
 /// </summary>
 internal sealed partial class Life : IDisposable
 {
+    private const string Journal = "journal";
     private const int Sectors = 96;
     private const int BatchMax = 4;
     private const int LengthMax = 12;
@@ -47,7 +48,7 @@ internal sealed partial class Life : IDisposable
         _surplus = new(Sectors, RegionBytes, _regionsMax);
         var durability = _world.Chance(5) ? "process" : "power";
         _spec = new(_id, "v", "data", _data.Size, false, durability, "fail", 8 * SegmentBytes, 0);
-        _ledger = new(_world, () => new("journal", _id, _disk), IsPower);
+        _ledger = new(_world, () => new(Journal, _id, _disk), IsPower);
         _data.OnWrite = () => Meanwhile(inFlush: false);
         _data.AfterWrite = _disk.CatchUp;
         _data.OnFlush = () => Meanwhile(inFlush: true);
@@ -87,7 +88,7 @@ internal sealed partial class Life : IDisposable
         try
         {
             _volume = TrackedVolume.Open(_spec, _data, new(
-                "journal", _id, _spec.JournalQuota, _isRepaired ? _ledger.LastLsn : 0, _world.Clock, SegmentBytes)
+                Journal, _id, _spec.JournalQuota, _isRepaired ? _ledger.LastLsn : 0, _world.Clock, SegmentBytes)
             {
                 Disk = _disk,
                 BootId = $"boot {_boot}",
@@ -128,10 +129,53 @@ internal sealed partial class Life : IDisposable
     private void Repair()
     {
         _isRepaired = true;
-        _model.Lose(_ledger.Repair(new("journal", _id, _disk)));
-        _disk.SetAside();
+        _model.Lose(_ledger.Repair(new(Journal, _id, _disk)));
         _surplus.Repair();
+        while (!TrySetAside())
+        {
+        }
+
         _ledger.Restart();
+    }
+
+    /// <summary>Sets the journal aside as the command does; the next start, or the command once more, goes on where a crash
+    /// came between.</summary>
+    private bool TrySetAside()
+    {
+        _world.Restart(_world.Chance(2) ? _world.Random.Next(40) : null, faultEvery: 0);
+        var done = true;
+        try
+        {
+            JournalDirectories.Finish(_disk, Journal);
+            if (_disk.Names(Journal).Any(n => n.EndsWith(".seg", StringComparison.Ordinal)))
+                JournalDirectories.SetAside(_disk, Journal);
+        }
+        catch (SimulatedCrashException)
+        {
+            done = false;
+        }
+
+        if (_world.Chance(2))
+        {
+            LosePower();
+            _surplus.EndRun(inOrder: false, wentDown: true);
+            _surplus.Repair();
+            _model.LoseUnflushed(all: !IsPower);
+            _unsure = false;
+            _model.Observe(_data.Seen);
+        }
+
+        return done;
+    }
+
+    private void LosePower()
+    {
+        _disk.LosePower();
+        _data.LosePower();
+        _boot++;
+        _ledger.Restart();
+        if (_world.Mutant == Mutant.ForgetCeiling)
+            _disk.Forget($"{Journal}/ceiling");
     }
 
     /// <summary>A stop that the disk refused to make durable counts as a crash.</summary>
@@ -158,14 +202,7 @@ internal sealed partial class Life : IDisposable
         _data.IsWritten = false;
         var losesPower = _world.Chance(2);
         if (losesPower)
-        {
-            _disk.LosePower();
-            _data.LosePower();
-            _boot++;
-            _ledger.Restart();
-            if (_world.Mutant == Mutant.ForgetCeiling)
-                _disk.Forget("ceiling");
-        }
+            LosePower();
 
         _surplus.EndRun(ended == Ending.InOrder, losesPower);
         // Under durability `process` nothing is written again that the disk refused: until the next boot no stop is in order.

@@ -15,6 +15,9 @@ public enum Mutant
     /// <summary>Syncs of the activity log do nothing.</summary>
     SkipActivitySync,
 
+    /// <summary>What goes on from a journal that is set aside is copied and not synced.</summary>
+    SkipCopySync,
+
     /// <summary>Syncs of the directory do nothing.</summary>
     SkipDirectorySync,
 

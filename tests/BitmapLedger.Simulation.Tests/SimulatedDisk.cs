@@ -3,13 +3,13 @@ using BitmapLedger.Journal;
 namespace BitmapLedger.Simulation.Tests;
 
 /// <summary>
-/// The disk that a journal lies on, one directory of it. A power loss keeps of what was not synced any sectors it likes,
+/// The disk that a journal lies on. A power loss keeps of what was not synced any sectors it likes,
 /// in any version they had, and any of the names that were made, moved and deleted.
 /// </summary>
 internal sealed class SimulatedDisk(World world) : IJournalDisk
 {
     private readonly List<SimulatedInode> _inodes = [];
-    private readonly List<(string Name, SimulatedInode? Inode)[]> _pending = [];
+    private readonly List<Action<Dictionary<string, SimulatedInode>>> _pending = [];
     private readonly List<Action> _late = [];
     private bool _hasForgotten;
     private Dictionary<string, SimulatedInode> _names = new(StringComparer.Ordinal);
@@ -21,29 +21,43 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
     {
     }
 
-    public IReadOnlyList<string> Names(string directory) => [.. _names.Keys.Order(StringComparer.Ordinal)];
+    public IReadOnlyList<string> Names(string directory) =>
+        [.. _names.Keys.Where(n => IsIn(n, directory)).Select(n => Path.GetFileName(n)).Order(StringComparer.Ordinal)];
 
     public IJournalFile? TryOpen(string path, bool writable) =>
-        _names.TryGetValue(Name(path), out var inode) ? new SimulatedFile(world, this, inode) : null;
+        _names.TryGetValue(path, out var inode) ? new SimulatedFile(world, this, inode) : null;
 
     public IJournalFile Create(string path)
     {
-        var inode = new SimulatedInode(Name(path));
-        Rename([(Name(path), inode)], "no space left on device");
+        var inode = new SimulatedInode(path);
+        Rename(path, names => names[path] = inode, "no space left on device");
         _inodes.Add(inode);
         return new SimulatedFile(world, this, inode);
     }
 
     public void Move(string from, string to)
     {
-        Rename([(Name(from), null), (Name(to), _names[Name(from)])], "input/output error");
-        _names[Name(to)].IsInUse = true;
+        if (!_names.TryGetValue(from, out var inode))
+        {
+            Rename(from, names => MoveAll(names, from, to), "input/output error");
+            return;
+        }
+
+        Rename(
+            from,
+            names =>
+            {
+                names.Remove(from);
+                names[to] = inode;
+            },
+            "input/output error");
+        inode.IsInUse = true;
     }
 
     public void Delete(string path)
     {
-        if (_names.ContainsKey(Name(path)))
-            Rename([(Name(path), null)], "input/output error");
+        if (_names.ContainsKey(path))
+            Rename(path, names => names.Remove(path), "input/output error");
     }
 
     public void SyncDirectory(string directory)
@@ -64,6 +78,8 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         return told;
     }
 
+    public bool CanRead(string directory) => true;
+
     /// <summary>A sync has failed.</summary>
     public void Forgets() => _hasForgotten = true;
 
@@ -76,10 +92,8 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         for (var i = 0; i < _pending.Count; i++)
         {
             if (inOrder ? i < kept : world.Chance(2))
-                Apply(_durable, _pending[i]);
+                _pending[i](_durable);
         }
-    public bool CanRead(string directory) => true;
-
 
         _pending.Clear();
         _names = new(_durable, StringComparer.Ordinal);
@@ -98,19 +112,11 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
     /// <summary>The disk loses sectors that it had; whether it did.</summary>
     public bool TryLie(Guid volumeId) => new LostSectors(
         volumeId,
-        [.. _names.Where(n => n.Key.EndsWith(".seg", StringComparison.Ordinal)).OrderBy(n => n.Key, StringComparer.Ordinal).Select(n => n.Value)],
+        [
+            .. _names.Where(n => IsIn(n.Key, "journal") && n.Key.EndsWith(".seg", StringComparison.Ordinal))
+                .OrderBy(n => n.Key, StringComparer.Ordinal).Select(n => n.Value),
+        ],
         world.Random).TryLose();
-
-    /// <summary>The segments are set aside, as <c>bml repair</c> does: a new journal goes on with what does not stand in
-    /// them.</summary>
-    public void SetAside()
-    {
-        foreach (var name in _names.Keys.Except(["boot", "ceiling", "activity", "recovered"]))
-            _names.Remove(name);
-        _names["aside"] = new("aside");
-        _durable = new(_names, StringComparer.Ordinal);
-        _pending.Clear();
-    }
 
     /// <summary>For a mutant: forgets a file.</summary>
     public void Forget(string name)
@@ -130,26 +136,24 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         _late.Clear();
     }
 
-    private void Rename((string Name, SimulatedInode? Inode)[] change, string error)
+    private void Rename(string path, Action<Dictionary<string, SimulatedInode>> change, string error)
     {
         world.Change(() => { });
-        if (!change[0].Name.StartsWith("boot", StringComparison.Ordinal) && change[0].Name != "flush" && world.Fails())
+        var name = Path.GetFileName(path);
+        if (!name.StartsWith("boot", StringComparison.Ordinal) && name != "flush" && world.Fails())
             throw new IOException(error);
-        Apply(_names, change);
+        change(_names);
         _pending.Add(change);
     }
 
-    private static void Apply(
-        Dictionary<string, SimulatedInode> names, IEnumerable<(string Name, SimulatedInode? Inode)> change)
+    private static void MoveAll(Dictionary<string, SimulatedInode> names, string from, string to)
     {
-        foreach (var (name, inode) in change)
+        foreach (var (path, inode) in names.Where(n => IsIn(n.Key, from)).ToList())
         {
-            if (inode is null)
-                names.Remove(name);
-            else
-                names[name] = inode;
+            names.Remove(path);
+            names[Path.Combine(to, Path.GetFileName(path))] = inode;
         }
     }
 
-    private static string Name(string path) => Path.GetFileName(path);
+    private static bool IsIn(string path, string directory) => Path.GetDirectoryName(path) == directory;
 }

@@ -87,6 +87,7 @@ internal sealed class SimulatedFile(World world, SimulatedDisk disk, SimulatedIn
     private bool IsSkipped() => world.Mutant switch
     {
         Mutant.SkipActivitySync => IsActivity,
+        Mutant.SkipCopySync => inode.Directory.EndsWith(".next", StringComparison.Ordinal),
         Mutant.SkipJournalSync => inode.Name.EndsWith(".seg", StringComparison.Ordinal),
         _ => false,
     };

@@ -1,18 +1,22 @@
 namespace BitmapLedger.Simulation.Tests;
 
 /// <summary>A file's bytes as processes see them, and as the disk has them, sector by sector.</summary>
-internal sealed class SimulatedInode(string name)
+/// <param name="path">Path that it was made under.</param>
+internal sealed class SimulatedInode(string path)
 {
     public const int Sector = 512;
 
     private readonly Dictionary<int, List<byte[]>> _dirty = [];
-    private byte[] _cache = [];
     private readonly HashSet<int> _unreadable = [];
+    private byte[] _cache = [];
     private byte[] _disk = [];
     private int _diskLength;
 
     /// <summary>The name that it was made under.</summary>
-    public string Name { get; } = name;
+    public string Name { get; } = Path.GetFileName(path);
+
+    /// <summary>The directory that it was made in.</summary>
+    public string Directory { get; } = Path.GetDirectoryName(path)!;
 
     /// <summary>Whether it got its final name.</summary>
     public bool IsInUse { get; set; }
@@ -22,11 +26,11 @@ internal sealed class SimulatedInode(string name)
     public int Read(Span<byte> target, long offset)
     {
         var count = (int)Math.Clamp(Length - offset, 0, target.Length);
+        RequireReadable(offset, count);
         _cache.AsSpan((int)Math.Min(offset, Length), count).CopyTo(target);
         return count;
     }
 
-        RequireReadable(offset, count);
     public void Resize(int length)
     {
         if (_cache.Length < length)
@@ -44,12 +48,12 @@ internal sealed class SimulatedInode(string name)
         if (source.Length == 0)
             return;
         Resize((int)offset + source.Length);
+        // No sector is written in part that was not read before.
+        RequireReadable(offset, source.Length);
         source.CopyTo(_cache.AsSpan((int)offset));
         for (var sector = (int)offset / Sector; sector <= ((int)offset + source.Length - 1) / Sector; sector++)
         {
             if (!_dirty.TryGetValue(sector, out var versions))
-        // No sector is written in part that was not read before.
-        RequireReadable(offset, source.Length);
                 _dirty[sector] = versions = [];
             versions.Add(_cache.AsSpan(sector * Sector, Sector).ToArray());
         }
@@ -86,13 +90,13 @@ internal sealed class SimulatedInode(string name)
         _cache.AsSpan(sector * Sector, Sector).Clear();
     }
 
+    /// <summary>A sector cannot be read any more.</summary>
+    public void Spoil(int sector) => _unreadable.Add(sector);
+
     public void Evict(Random random)
     {
         for (var sector = 0; sector < _cache.Length / Sector; sector++)
             if (!_dirty.ContainsKey(sector) && random.Next(4) == 0)
-    /// <summary>A sector cannot be read any more.</summary>
-    public void Spoil(int sector) => _unreadable.Add(sector);
-
                 _disk.AsSpan(sector * Sector, Sector).CopyTo(_cache.AsSpan(sector * Sector));
     }
 
@@ -108,10 +112,10 @@ internal sealed class SimulatedInode(string name)
         _disk.AsSpan(Length).Clear();
         _disk.CopyTo(_cache, 0);
     }
-}
 
     private void RequireReadable(long offset, int count)
     {
         if (_unreadable.Any(s => s * Sector < offset + count && offset < (s + 1) * Sector))
             throw new IOException("input/output error");
     }
+}

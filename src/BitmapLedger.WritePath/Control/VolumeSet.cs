@@ -215,6 +215,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
             return open;
         try
         {
+            JournalDirectories.Finish(PosixDisk.Instance, JournalDirectory(spec.Id));
             _volumes[spec.Id] = TrackedVolume.Open(spec, JournalDirectory(spec.Id), _machine);
             _closed.Remove(spec.Id);
             return _volumes[spec.Id];
@@ -236,15 +237,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
     {
         if (_volumes.TryGetValue(id, out var open))
             throw new BackendException("busy", $"volume '{open.Spec.Name}' is open; close it first");
-        var journal = JournalDirectory(id);
-        if (!Directory.Exists(journal))
-            return;
-        var number = 1;
-        while (Directory.Exists($"{journal}.damaged-{number}"))
-            number++;
-        var aside = $"{journal}.damaged-{number}";
-        Directory.Move(journal, aside);
-        JournalDirectories.GoOn(aside, journal);
+        if (Directory.Exists(JournalDirectory(id)))
+            JournalDirectories.SetAside(PosixDisk.Instance, JournalDirectory(id));
     }
 
     private void SetQuotaOf(SetQuota request)
