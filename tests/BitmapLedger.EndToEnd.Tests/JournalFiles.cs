@@ -10,7 +10,9 @@ internal static class JournalFiles
     private const int SlotBytes = 64;
     private const int KindOffset = 4;
     private const int LsnOffset = 12;
+    private const int MarkedLsnOffset = 36;
     private const int KindOfWrite = 1;
+    private const int KindOfMarks = 6;
 
     public static string Of(Ledger ledger, string image)
     {
@@ -25,24 +27,60 @@ internal static class JournalFiles
     /// <summary>Turns bits of the record of a write; answers where it stands.</summary>
     public static (string File, long Byte) DamageRecord(string journal, long lsn)
     {
+        var (path, at) = Find(journal, slot => LsnOfWrite(slot) == lsn)
+            ?? throw new InvalidOperationException($"No record of LSN {lsn} in {journal}.");
+        var slot = Read(path, at, SlotBytes);
+        slot[KindOffset + 30] ^= 0xFF;
+        Write(path, at, slot);
+        return (path, at);
+    }
+
+    /// <summary>Zeroes the sector in which the record of a write stands; answers where it begins and whose records it
+    /// held.</summary>
+    public static (string File, long Byte, IReadOnlyList<long> Lsns) ZeroSector(string journal, long lsn)
+    {
+        var (path, at) = Find(journal, slot => LsnOfWrite(slot) == lsn)
+            ?? throw new InvalidOperationException($"No record of LSN {lsn} in {journal}.");
+        at -= at % HeaderBytes;
+        var lost = Read(path, at, HeaderBytes).Chunk(SlotBytes).Select(slot => LsnOfWrite(slot)).OfType<long>().ToList();
+        Write(path, at, new byte[HeaderBytes]);
+        return (path, at, lost);
+    }
+
+    /// <summary>Whether the journal says that it is durable up to an LSN.</summary>
+    public static bool IsMarkedDurable(string journal, long lsn) => Find(
+        journal, slot => slot[KindOffset] == KindOfMarks && BinaryPrimitives.ReadInt64LittleEndian(slot.AsSpan(MarkedLsnOffset)) >= lsn) is not null;
+
+    private static long? LsnOfWrite(byte[] slot) =>
+        slot[KindOffset] == KindOfWrite ? BinaryPrimitives.ReadInt64LittleEndian(slot.AsSpan(LsnOffset)) : null;
+
+    private static (string File, long Byte)? Find(string journal, Predicate<byte[]> wanted)
+    {
         foreach (var path in Directory.GetFiles(journal, "*.seg").Order(StringComparer.Ordinal))
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-            var slot = new byte[SlotBytes];
-            for (var at = (long)HeaderBytes; at + SlotBytes <= file.Length; at += SlotBytes)
-            {
-                file.Position = at;
-                file.ReadExactly(slot);
-                if (slot[KindOffset] != KindOfWrite
-                    || BinaryPrimitives.ReadInt64LittleEndian(slot.AsSpan(LsnOffset)) != lsn)
-                    continue;
-                slot[KindOffset + 30] ^= 0xFF;
-                file.Position = at;
-                file.Write(slot);
-                return (path, at);
-            }
+            var bytes = Read(path, HeaderBytes, (int)new FileInfo(path).Length - HeaderBytes);
+            var index = Array.FindIndex([.. bytes.Chunk(SlotBytes)], wanted);
+            if (index >= 0)
+                return (path, HeaderBytes + (long)index * SlotBytes);
         }
 
-        throw new InvalidOperationException($"No record of LSN {lsn} in {journal}.");
+        return null;
     }
+
+    private static byte[] Read(string path, long at, int length)
+    {
+        using var file = Open(path, at);
+        var bytes = new byte[length];
+        file.ReadExactly(bytes);
+        return bytes;
+    }
+
+    private static void Write(string path, long at, byte[] bytes)
+    {
+        using var file = Open(path, at);
+        file.Write(bytes);
+    }
+
+    private static FileStream Open(string path, long at) =>
+        new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete) { Position = at };
 }

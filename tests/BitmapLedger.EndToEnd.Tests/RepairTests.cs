@@ -37,13 +37,48 @@ public sealed class RepairTests
         Assert.Equal((file, at), (gap.GetProperty("file").GetString(), gap.GetProperty("byte").GetInt64()));
         Assert.Equal((19, 20), (gap.GetProperty("from_lsn").GetInt64(), gap.GetProperty("to_lsn").GetInt64()));
         Assert.True(Directory.Exists(repaired.GetProperty("set_aside").GetString()));
-        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        AssertEachWriteOnceBut(ledger, 40, 20);
         AssertAllDirty(ledger);
         NbdShell.Write(ledger.Export("v"), [(50 * Block, 512)]);
         ledger.Json("checkpoint", "create", "v", "behind");
         var since = ledger.Json("changed", "v", "--from", "lsn:40", "--to", "checkpoint:behind");
         Assert.True(since.GetProperty("exact").GetBoolean());
         Assert.Equal([(50 * Block, Block)], Extents.Of(since));
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+        ledger.Bml("check").Expect();
+    }
+
+    // Method: a sector of records reads back as zeroes. Under `power` only what the journal calls durable is known to have been
+    // there, so the agent flushes and marks it, and writes on; under `process` a record behind it betrays it.
+    [Theory]
+    [InlineData("power")]
+    [InlineData("process")]
+    public async Task Records_that_were_durable_and_read_as_zeroes_are_refused_by_name_and_repair_records_all_but_those(string durability)
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M", "--durability", durability);
+        ledger.Json("bitmap", "add", "v", "b0");
+        var journal = JournalFiles.Of(ledger, "v");
+        WriteUnshipped(ledger, 40);
+        if (durability == "power")
+            await Waiting.UntilAsync(() => JournalFiles.IsMarkedDurable(journal, lsn: 40));
+        ledger.Kill("agent");
+        var (file, at, lost) = JournalFiles.ZeroSector(journal, 20);
+
+        await ledger.ServeAsync();
+
+        Assert.Equal("damaged", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+        var refused = ledger.Bml("bitmap", "add", "v", "b1").Expect(12).Error;
+        Assert.Contains($"{file} is damaged at byte {at}: records that were durable are gone", refused, StringComparison.Ordinal);
+        Assert.Contains($"{file} is damaged at byte {at}", ledger.Bml("check").Expect(2).Output, StringComparison.Ordinal);
+
+        var gap = Assert.Single(ledger.Json("repair", "v").GetProperty("damage").EnumerateArray());
+
+        Assert.Equal((file, at), (gap.GetProperty("file").GetString(), gap.GetProperty("byte").GetInt64()));
+        Assert.Equal((lost[0] - 1, lost[^1]), (gap.GetProperty("from_lsn").GetInt64(), gap.GetProperty("to_lsn").GetInt64()));
+        AssertEachWriteOnceBut(ledger, 40, [.. lost]);
+        AssertAllDirty(ledger);
+        NbdShell.Write(ledger.Export("v"), [(50 * Block, 512)]);
         Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         ledger.Bml("check").Expect();
     }
@@ -64,7 +99,7 @@ public sealed class RepairTests
         ledger.Json("checkpoint", "create", "w", "c");
         ledger.Bml("checkpoint", "create", "v", "c").Expect(12);
         Assert.True(ledger.Json("repair", "v").GetProperty("repaired").GetBoolean());
-        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        AssertEachWriteOnceBut(ledger, 40, 20);
         AssertAllDirty(ledger);
         Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
         ledger.Bml("check").Expect();
@@ -92,7 +127,7 @@ public sealed class RepairTests
 
         Assert.True(second.GetProperty("repaired").GetBoolean());
         Assert.Equal(first.GetProperty("lsn").GetInt64(), second.GetProperty("lsn").GetInt64());
-        AssertEachWriteOnceBut(ledger, 40, lost: 20);
+        AssertEachWriteOnceBut(ledger, 40, 20);
         ledger.Bml("check").Expect();
     }
 
@@ -118,13 +153,13 @@ public sealed class RepairTests
         NbdShell.Write(ledger.Export("v"), Enumerable.Range(1, count).Select(i => (i * Block, 512L)));
     }
 
-    private static void AssertEachWriteOnceBut(Ledger ledger, int count, int lost)
+    private static void AssertEachWriteOnceBut(Ledger ledger, int count, params long[] lost)
     {
         var blame = ledger.Json("blame", "v", "--offset", "0", "--length", "64M", "--limit", "1000");
         Assert.False(blame.GetProperty("exact").GetBoolean());
         var recorded = blame.GetProperty("writes").EnumerateArray()
             .Select(w => (w.GetProperty("lsn").GetInt64(), w.GetProperty("offset").GetInt64()));
-        var expected = Enumerable.Range(1, count).Where(i => i != lost).Select(i => ((long)i, i * Block));
+        var expected = Enumerable.Range(1, count).Where(i => !lost.Contains(i)).Select(i => ((long)i, i * Block));
         Assert.Equal(expected, recorded.Order());
     }
 
