@@ -199,6 +199,33 @@ public sealed class DiskErrorTests
         ledger.Bml("check").Expect();
     }
 
+    // Method: the file system under the journal fails as after an error of the disk, once so that what it has in memory can
+    // still be written below, once so that nothing can; it is unmounted and checked while nobody uses it.
+    [Theory(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
+    [InlineData(FailedFileSystem.ReadOnly)]
+    [InlineData(FailedFileSystem.ShutDown)]
+    public async Task A_file_system_under_the_journal_that_ends_under_load_refuses_writes_and_leaves_nothing_untracked(FailedFileSystem how)
+    {
+        await using var ledger = await Ledger.StartAsync();
+        using var disk = new LoopDisk(ledger.Scratch("journal.img"), Path.Combine(ledger.DataDirectory, "journal"), megabytes: 256);
+        ledger.Json("volume", "create", "v", "--size", $"{Size}");
+        ledger.Json("bitmap", "add", "v", "b0");
+        using var client = new TortureClient(ledger.Export("v"), 0);
+        await client.MoreAsync(300);
+        var agent = ledger.Pid("agent");
+
+        disk.Fail(how);
+        await Waiting.UntilAsync(() => client.Errors > 0);
+        AssertRefusedUntouched(ledger);
+        Assert.Equal(agent, ledger.Pid("agent"));
+
+        await ledger.StopAsync();
+        disk.Repair();
+        await ledger.ServeAsync();
+        await client.MoreAsync(200);
+        await AssertCoveredAsync(ledger, client);
+    }
+
     /// <summary>Volumes v and w, and writes to v that nobody has shipped.</summary>
     /// <returns>The oldest segment of v.</returns>
     private static string WriteUnshipped(Ledger ledger, int writes)

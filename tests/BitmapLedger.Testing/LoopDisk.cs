@@ -1,5 +1,15 @@
 namespace BitmapLedger.Testing;
 
+/// <summary>How a file system ends under those who use it.</summary>
+public enum FailedFileSystem
+{
+    /// <summary>As after an error of the disk: from now on it can only be read.</summary>
+    ReadOnly,
+
+    /// <summary>Nothing goes any more, and what was in memory never reaches the disk.</summary>
+    ShutDown,
+}
+
 /// <summary>A small disk of its own, ext4 on a loop device, that can be filled and can fail. Needs root, as loop devices
 /// do.</summary>
 public sealed class LoopDisk : IDisposable
@@ -30,8 +40,26 @@ public sealed class LoopDisk : IDisposable
     /// <summary>Gives the room back.</summary>
     public void MakeRoom() => File.Delete(this["ballast"]);
 
-    /// <summary>The file system fails as after an error of the disk: from now on it can only be read.</summary>
-    public void Fail() => Tool.Run("mount", "-o", "remount,abort", Path).Expect();
+    /// <summary>The file system fails.</summary>
+    public void Fail(FailedFileSystem how = FailedFileSystem.ReadOnly)
+    {
+        // EXT4_IOC_SHUTDOWN, its journal not written out.
+        const string shutDown = "import fcntl, os, struct, sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        string[] command = how == FailedFileSystem.ReadOnly
+            ? ["mount", "-o", "remount,abort", Path]
+            : ["python3", "-c", shutDown, Path];
+        Tool.Run(command[0], command[1..]).Expect();
+    }
+
+    /// <summary>As an administrator does after that: unmounted, checked, mounted. Nobody uses it.</summary>
+    public void Repair()
+    {
+        Tool.Run("umount", Path).Expect();
+        // 1: repaired.
+        if (Tool.Run("e2fsck", "-f", "-y", _image) is { ExitCode: > 1 } refusal)
+            refusal.Expect();
+        Tool.Run("mount", "-o", "loop", _image, Path).Expect();
+    }
 
     public void Dispose()
     {
