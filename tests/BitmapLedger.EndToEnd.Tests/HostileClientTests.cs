@@ -25,7 +25,15 @@ public sealed class HostileClientTests(ServedVolume served) : IClassFixture<Serv
             using var socket = new RawNbd(Path.Combine(_ledger.DataDirectory, "run", name));
             var garbage = new byte[random.Next(1, 100_000)];
             random.NextBytes(garbage);
-            socket.SendAndDrain(garbage);
+            try
+            {
+                socket.SendAndDrain(garbage);
+            }
+            catch (SocketException waited)
+            {
+                var agent = _ledger.Pid("agent");
+                throw new TimeoutException($"attempt {attempt} waits for its end\n{Posix.Threads(agent)}\n{_ledger.Logs()}", waited);
+            }
         }
 
         IsWell();

@@ -49,6 +49,8 @@ public sealed class ControlServer : IDisposable
 
     private void Serve(Socket socket)
     {
+        // Whatever happens: who said something wrong waits for the end of the link.
+        using var link = socket;
         try
         {
             using var stream = new NetworkStream(socket, ownsSocket: true);
