@@ -231,12 +231,12 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         try
         {
             await using var session = store.QuerySession();
-            if (appends is [var append, ..])
+            foreach (var (append, eventIds) in appends.Zip(ids))
             {
                 var through = append.ExpectedEvent + append.Events.Count;
                 var page = await session.Events.FetchStreamAsync(
                     append.VolumeId, version: through, fromVersion: append.ExpectedEvent + 1, token: cancellation);
-                if (page.Count > 0 && page[0].Id == ids[0][0])
+                if (page.Count > 0 && page[0].Id == eventIds[0])
                     return (true, null);
                 if (page.Count > 0)
                     throw new LedgerException(
