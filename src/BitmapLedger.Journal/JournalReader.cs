@@ -13,6 +13,10 @@ namespace BitmapLedger.Journal;
 public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk disk) : IDisposable
 {
     private const int ChunkBytes = 1 << 20;
+
+    /// <summary>Whoever reads on mostly finds little: a thousand records show whether there is more.</summary>
+    private const int FirstBytes = 64 << 10;
+
     private readonly byte[] _chunk = new byte[ChunkBytes];
     private readonly Dictionary<int, string> _names = [];
     private IJournalFile? _file;
@@ -54,9 +58,9 @@ public sealed class JournalReader(string directory, Guid volumeId, IJournalDisk 
         if (_file is null || afterLsn != _lastLsn)
             Seek(afterLsn);
         var count = 0;
-        while (_file is not null && count < target.Length)
+        for (var bytes = FirstBytes; _file is not null && count < target.Length; bytes = ChunkBytes)
         {
-            var read = ReadAt(_chunk, _position) / JournalSlot.Size * JournalSlot.Size;
+            var read = ReadAt(_chunk.AsSpan(0, bytes), _position) / JournalSlot.Size * JournalSlot.Size;
             var stopped = Decode(_chunk.AsSpan(0, read), target, ref count);
             if (stopped && !TryPassHole())
                 break;

@@ -25,21 +25,17 @@ public static class CarryOutHandler
         if (message.Origin.CommandId is { } id && await streams.RecordAsync(id, cancellation) is { } earlier)
             return new(earlier.Repeat(message.Fingerprint), Refusal: null);
 
-        List<VolumePlace> places = [];
-        foreach (var volumeId in message.VolumeIds)
+        // Somebody who names an event has seen the stream.
+        var places = await PlacesAsync(
+            message, message.Origin.ExpectedEvent is null ? shipper.StateAsync : shipper.AskStateAsync, streams, cancellation);
+        var wanted = TransactionDecider.Decide(message.Actions, places);
+        // What is appended at the wrong event is refused by the stream; where nothing is, it has to be asked.
+        if (wanted.Refusal is not null || wanted.Volumes.Any(v => v.Events.Count == 0))
         {
-            var state = await LoadAsync(message, volumeId, streams, cancellation);
-            if (message.Commands(volumeId))
-                await streams.RequireAsync(state, message.Origin, cancellation);
-            places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue)
-            {
-                Run = message.Agent.Run,
-                IsExported = message.Agent.Exports.Offers(volumeId),
-                ExportedBitmaps = [.. message.Agent.Exports.Shown(volumeId)],
-            });
+            places = await PlacesAsync(message, shipper.AskStateAsync, streams, cancellation);
+            wanted = TransactionDecider.Decide(message.Actions, places);
         }
 
-        var wanted = TransactionDecider.Decide(message.Actions, places);
         if (wanted.Refusal is { } refusal)
             return new([], refusal);
 
@@ -56,6 +52,27 @@ public static class CarryOutHandler
         }
     }
 
+    private static async Task<List<VolumePlace>> PlacesAsync(
+        CarryOut message, Func<Guid, CancellationToken, Task<VolumeState>> stateAsync, VolumeStreams streams, CancellationToken cancellation)
+    {
+        List<VolumePlace> places = [];
+        foreach (var volumeId in message.VolumeIds)
+        {
+            var state = await streams.WithCheckpointsAsync(
+                await stateAsync(volumeId, cancellation), [.. message.Checkpoints(volumeId)], cancellation);
+            if (message.Commands(volumeId))
+                await streams.RequireAsync(state, message.Origin, cancellation);
+            places.Add(new(state, state.LastLsn, DateTimeOffset.MaxValue)
+            {
+                Run = message.Agent.Run,
+                IsExported = message.Agent.Exports.Offers(volumeId),
+                ExportedBitmaps = [.. message.Agent.Exports.Shown(volumeId)],
+            });
+        }
+
+        return places;
+    }
+
     /// <summary>Records what was cut: ships to the fences, decides for the places that they gave, appends, settles.</summary>
     private static async Task<CommandOutcome> RecordAsync(
         CarryOut message, List<VolumePlace> places, IReadOnlyList<Fence> fences, VolumeStreams streams, Shipper shipper,
@@ -64,10 +81,10 @@ public static class CarryOutHandler
         for (var i = 0; i < places.Count; i++)
         {
             await shipper.ShipThroughAsync(fences[i].Id, fences[i].Lsn, cancellation);
-            var state = await LoadAsync(message, fences[i].Id, streams, cancellation);
+            var state = await shipper.StateAsync(fences[i].Id, cancellation);
             places[i] = places[i] with
             {
-                State = state,
+                State = state with { Checkpoints = places[i].State.Checkpoints },
                 AtLsn = fences[i].Lsn,
                 Now = Timestamps.FromMicroseconds(fences[i].TimeMicroseconds),
             };
@@ -87,13 +104,6 @@ public static class CarryOutHandler
     }
 
     private static bool IsResized(VolumeDecision volume) => volume.Before.Size != volume.After.Size;
-
-    private static async Task<VolumeState> LoadAsync(
-        CarryOut message, Guid volumeId, VolumeStreams streams, CancellationToken cancellation)
-    {
-        var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState { Id = volumeId, Removed = true };
-        return await streams.WithCheckpointsAsync(state, [.. message.Checkpoints(volumeId)], cancellation);
-    }
 
     /// <summary>Cuts the volumes; those that get another size get it at the cut.</summary>
     private static async Task<IReadOnlyList<Fence>> RotateAsync(
@@ -120,10 +130,13 @@ public static class CarryOutHandler
     {
         var appends = cuts.Select(d => new StreamAppend(
             d.Fence.Id, d.Decision.Before.Event, [.. d.Decision.Events.Select(e => new TimedEvent(e, d.Time))])).ToList();
+        var done = false;
         try
         {
-            return await streams.AppendAsync(
+            var first = await streams.AppendAsync(
                 appends, message.Origin, CommandRecord.Of(message.Origin, message.Fingerprint, answers), cancellation);
+            done = first is null;
+            return first;
         }
         catch (Exception unknown) when (unknown is OperationCanceledException or LedgerException { IsTransient: true })
         {
@@ -134,7 +147,12 @@ public static class CarryOutHandler
         finally
         {
             foreach (var append in appends)
-                shipper.Forget(append.VolumeId);
+            {
+                if (done)
+                    shipper.Appended(append);
+                else
+                    shipper.Forget(append.VolumeId);
+            }
         }
     }
 

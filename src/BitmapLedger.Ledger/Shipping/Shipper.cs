@@ -42,6 +42,30 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     /// <summary>Looks at a journal no more. One caller at a time.</summary>
     public void Unwatch(Guid volumeId) => _watched = [.. _watched.Where(id => id != volumeId)];
 
+    /// <summary>The state of a volume, without its checkpoints, as it was when the lane's last append was known to be done. Mostly
+    /// that is what the stream says; where somebody else has appended, the expected event number refuses what was decided on it.
+    /// Whoever decides and appends nothing takes <see cref="AskStateAsync"/>.</summary>
+    /// <returns>One that was removed when there is none.</returns>
+    public async Task<VolumeState> StateAsync(Guid volumeId, CancellationToken cancellation) =>
+        _volumes.TryGetValue(volumeId, out var volume) && volume.IsWhole ? volume.State : await AskStateAsync(volumeId, cancellation);
+
+    /// <summary>The state of a volume, without its checkpoints, asked of the stream.</summary>
+    /// <returns>One that was removed when there is none.</returns>
+    public async Task<VolumeState> AskStateAsync(Guid volumeId, CancellationToken cancellation)
+    {
+        var state = await LoadAsync(volumeId, cancellation);
+        if (_volumes.TryGetValue(volumeId, out var volume) && volume.State.Event != state.Event)
+            Forget(volumeId);
+        return state;
+    }
+
+    /// <summary>A command is known to be appended: the stream stands behind it now.</summary>
+    public void Appended(StreamAppend append)
+    {
+        if (_volumes.TryGetValue(append.VolumeId, out var volume) && !volume.TryFollow(append))
+            Forget(append.VolumeId);
+    }
+
     /// <summary>Whether something is worth a block, or the Agent is to hear what a command or a query has shipped, or it is not
     /// known: looks at the journal only.</summary>
     /// <exception cref="CorruptionException">The journal is damaged; said once.</exception>
@@ -86,7 +110,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
         if (through < lsn && !agent.IsConnected && volume.HasWaiting(lsn))
             throw new LedgerException(
                 ErrorCode.Busy, "the newest writes are not known to be durable yet, and the agent does not say", "try again");
-        return volume.LastEvent;
+        return volume.State.Event;
     }
 
     /// <summary>Ships everything that the journal holds now.</summary>
@@ -102,16 +126,17 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
 
     private static bool IsRipe(ShippingVolume volume) => volume.Waiting >= BlockGood || volume.Waits >= _ageMax;
 
-    private bool IsToRelease(ShippingVolume volume) => agent.IsConnected && volume.LastLsn > volume.ReleasedLsn;
+    private bool IsToRelease(ShippingVolume volume) => agent.IsConnected && volume.State.LastLsn > volume.ReleasedLsn;
 
     private async Task<ShippingVolume> OpenAsync(Guid volumeId, CancellationToken cancellation)
     {
         if (_volumes.TryGetValue(volumeId, out var open))
             return open;
-        var state = await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState();
-        return _volumes[volumeId] = new(
-            settings.Journal(volumeId), volumeId, state.Size, state.Event, state.LastLsn, state.Durability == "power", clock);
+        return _volumes[volumeId] = new(settings.Journal(volumeId), await LoadAsync(volumeId, cancellation), clock);
     }
+
+    private async Task<VolumeState> LoadAsync(Guid volumeId, CancellationToken cancellation) =>
+        await streams.LoadAsync(volumeId, cancellation) ?? new VolumeState { Id = volumeId, Removed = true };
 
     /// <summary>
     /// The LSN up to which records may be shipped: a power loss must not take from the journal what the ledger has. What the
@@ -148,7 +173,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
             var shipment = volume.Take(throughLsn);
             for (var shipped = 1; shipment is not null; shipped++)
             {
-                var appending = AppendAsync(volumeId, volume.LastEvent, shipment, cancellation);
+                var appending = AppendAsync(volumeId, volume.State.Event, shipment, cancellation);
                 Shipment? next = null;
                 try
                 {
@@ -160,8 +185,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
                     await appending;
                 }
 
-                volume.LastEvent += shipment.Events.Count;
-                volume.LastLsn = shipment.LastLsn;
+                volume.Shipped(shipment);
                 if (next is null)
                     return shipment.IsFull;
                 // Writers that wait for room in the journal do not wait for the end of a backlog.
@@ -197,7 +221,7 @@ public sealed class Shipper(VolumeStreams streams, IAgent agent, LedgerSettings 
     {
         if (!IsToRelease(volume))
             return;
-        var lsn = volume.LastLsn;
+        var lsn = volume.State.LastLsn;
         try
         {
             await agent.AskAsync(new Release(volumeId, lsn), cancellation);

@@ -3,6 +3,7 @@ using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
+using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Journal;
 using BitmapLedger.Ledger.Storing;
 
@@ -10,13 +11,14 @@ namespace BitmapLedger.Ledger.Shipping;
 
 /// <summary>Events that are ready to be appended together.</summary>
 /// <param name="Events">At least one.</param>
-/// <param name="LastLsn">LSN of the last write in them.</param>
 /// <param name="IsFull">Whether there may be more at once.</param>
-internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, long LastLsn, bool IsFull);
+internal sealed record Shipment(IReadOnlyList<TimedEvent> Events, bool IsFull);
 
 /// <summary>Where shipping of a volume stands. Used inside the volume's lane only.</summary>
-internal sealed class ShippingVolume(
-    string journal, Guid id, long size, long lastEvent, long lastLsn, bool isPower, TimeProvider clock) : IDisposable
+/// <param name="journal">Directory of its journal.</param>
+/// <param name="state">The volume as it stands in the stream.</param>
+/// <param name="clock">Measures how long a write waits.</param>
+internal sealed class ShippingVolume(string journal, VolumeState state, TimeProvider clock) : IDisposable
 {
     /// <summary>Writes of the largest block; larger ones gain nothing (reference: 8 to 16 thousand).</summary>
     public const int BlockMax = 16_384;
@@ -24,19 +26,23 @@ internal sealed class ShippingVolume(
     /// <summary>Blocks of one commit: with four, what a commit costs is little beside what is in it.</summary>
     private const int BlocksMax = 4;
 
+    /// <summary>Bitmaps, slices, terms and the like of the largest state that is kept: about as many bytes as the reader of the
+    /// journal has.</summary>
+    private const int EntriesMax = 4096;
+
     private readonly SingleWrite[] _writes = new SingleWrite[BlockMax];
-    private readonly JournalReader _reader = new(journal, id);
+    private readonly JournalReader _reader = new(journal, state.Id);
     private bool _damaged;
     private long _waitsSince;
 
     /// <summary>Last LSN that is in a shipment, or in the stream.</summary>
-    private long _takenLsn = lastLsn;
+    private long _takenLsn = state.LastLsn;
 
-    /// <summary>Last event of the stream.</summary>
-    public long LastEvent { get; set; } = lastEvent;
+    /// <summary>The volume as it stands in the stream, without its checkpoints; of a large one only what shipping needs.</summary>
+    public VolumeState State { get; private set; } = Kept(state);
 
-    /// <summary>Last LSN in the stream.</summary>
-    public long LastLsn { get; set; } = lastLsn;
+    /// <summary>Whether the state is all there.</summary>
+    public bool IsWhole { get; private set; } = Entries(state) <= EntriesMax;
 
     /// <summary>Last LSN that the Agent was told to be in the stream, as far as is known here; 0 for none.</summary>
     public long ReleasedLsn { get; set; }
@@ -49,7 +55,7 @@ internal sealed class ShippingVolume(
     public TimeSpan Waits => Waiting == 0 ? TimeSpan.Zero : clock.GetElapsedTime(_waitsSince);
 
     /// <summary>Whether only what is durable may be shipped.</summary>
-    public bool IsPower { get; } = isPower;
+    public bool IsPower => State.Durability == "power";
 
     /// <summary>Whether a write up to an LSN has been read and waits.</summary>
     public bool HasWaiting(long throughLsn) => Waiting > 0 && _writes[0].Lsn <= throughLsn;
@@ -105,7 +111,23 @@ internal sealed class ShippingVolume(
             Waiting -= count;
         }
 
-        return events.Count == 0 ? null : new(events, _takenLsn, full);
+        return events.Count == 0 ? null : new(events, full);
+    }
+
+    /// <summary>A shipment stands in the stream.</summary>
+    public void Shipped(Shipment shipment) => State = After(shipment.Events);
+
+    /// <summary>Goes on behind a command that stands in the stream.</summary>
+    /// <returns>False where the stream has to be asked how it stands.</returns>
+    public bool TryFollow(StreamAppend append)
+    {
+        if (!IsWhole || State.Event != append.ExpectedEvent)
+            return false;
+        var after = After(append.Events);
+        if (after.Removed || after.LastLsn != State.LastLsn)
+            return false;
+        (State, IsWhole) = (Kept(after), Entries(after) <= EntriesMax);
+        return true;
     }
 
     public void Dispose() => _reader.Dispose();
@@ -118,9 +140,9 @@ internal sealed class ShippingVolume(
     {
         var writes = _writes.AsSpan(0, count);
         foreach (ref readonly var write in writes)
-            if (write.End > size)
+            if (write.End > State.Size)
                 throw new LedgerException(
-                    ErrorCode.Busy, $"volume {id} has grown, and its new size is not recorded yet", "try again");
+                    ErrorCode.Busy, $"volume {State.Id} has grown, and its new size is not recorded yet", "try again");
         var expected = _takenLsn + 1;
         if (writes[0].Lsn > expected && _reader.OldestLsn() > expected)
         {
@@ -133,4 +155,16 @@ internal sealed class ShippingVolume(
         events.Add(new(
             WriteBlock.Of(writes, expected, _reader.Names), Timestamps.FromMicroseconds(writes[^1].TimeMicroseconds)));
     }
+
+    private VolumeState After(IReadOnlyList<TimedEvent> events) =>
+        events.Aggregate(State, (state, e) => state.Apply(e.Data, state.Event + 1, e.Time));
+
+    private static VolumeState Kept(VolumeState state) => Entries(state) <= EntriesMax
+        ? state with { Checkpoints = [] }
+        : state with { Checkpoints = [], Sizes = [], Bitmaps = [], Backups = [] };
+
+    private static int Entries(VolumeState state) =>
+        state.Sizes.Count + state.Backups.Sum(b => 1 + b.Bitmaps.Count + b.Banks.Count + b.Drops.Count)
+        + state.Bitmaps.Sum(b => 1 + b.Jobs.Count + b.Bits.Terms.Count + (b.Successor?.Terms.Count ?? 0)
+            + b.Slices.Sum(s => 1 + s.Bits.Terms.Count));
 }
