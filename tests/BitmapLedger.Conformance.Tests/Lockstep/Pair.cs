@@ -48,17 +48,23 @@ internal sealed class Pair : IDisposable
 
     private string NbdSocket => Path.Combine(_directory, "nbd.sock");
 
-    /// <summary>Does a step on both sides; says how they part, or null.</summary>
-    /// <param name="step">The step.</param>
-    /// <param name="whole">Whether the digests of all bitmaps are compared, and not only of those that the step may have
+    /// <summary>Does steps on both sides, commands that stand together in one go: each reply is compared, and behind the last
+    /// step flags, counts and digests. Says how they part, or null.</summary>
+    /// <param name="steps">The steps.</param>
+    /// <param name="whole">Whether the digests of all bitmaps are compared, and not only of those that the steps may have
     /// changed. Flags and counts of all are, in any case.</param>
-    public string? Do(Step step, bool whole) => step switch
+    public string? Do(IReadOnlyList<Step> steps, bool whole)
     {
-        Step.Command command => Command(command, whole),
-        Step.Write write => Write(write, whole),
-        Step.Resize resize => Resize(resize.Node, resize.Sectors * 512),
-        _ => throw new ArgumentOutOfRangeException(nameof(step), step, "No such step."),
-    };
+        List<string> requests = [];
+        List<(int Node, string Name)> touched = [];
+        foreach (var step in steps)
+        {
+            if ((step is Step.Command command ? Add(command, requests, touched) : Change(step, requests, touched)) is { } parted)
+                return parted;
+        }
+
+        return Compare(requests, whole ? Everything().Concat(touched) : touched);
+    }
 
     /// <summary>Both as they were at first.</summary>
     public string? Reset(long size)
@@ -104,17 +110,43 @@ internal sealed class Pair : IDisposable
         _theirs.Dispose();
     }
 
-    private string? Command(Step.Command command, bool whole)
+    /// <summary>Puts a command behind those that are yet to be sent.</summary>
+    private string? Add(Step.Command command, List<string> requests, List<(int Node, string Name)> touched)
     {
         var request = new JsonObject { ["execute"] = command.Name, ["arguments"] = command.Arguments.DeepClone() };
         var named = Name(request).ToList();
         var text = WireText.Write(request);
-        return _differences.Crashes(text) || EnablesUnknown(request["arguments"]!)
-            ? null
-            : Compare([text], whole ? Everything().Concat(named) : named);
+        if (_differences.Crashes(text))
+            return null;
+        if (Enables(request["arguments"]!))
+        {
+            // Whether QEMU gets through this depends on what is there.
+            if (Compare(requests, []) is { } parted)
+                return parted;
+            requests.Clear();
+            if (EnablesUnknown(request["arguments"]!))
+                return null;
+        }
+
+        requests.Add(text);
+        touched.AddRange(named);
+        return null;
     }
 
-    private string? Write(Step.Write write, bool whole)
+    /// <summary>Writes or resizes, behind the commands that came before.</summary>
+    private string? Change(Step step, List<string> requests, List<(int Node, string Name)> touched)
+    {
+        if (Answer(requests) is { } parted)
+            return parted;
+        requests.Clear();
+        if (step is Step.Resize resize)
+            return Resize(resize.Node, resize.Sectors * 512);
+        var write = (Step.Write)step;
+        touched.AddRange(Everything().Where(b => b.Node == write.Node));
+        return Write(write);
+    }
+
+    private string? Write(Step.Write write)
     {
         var (node, size) = (write.Node, _sizes[write.Node]);
         var offset = (long)(write.At * size);
@@ -123,9 +155,7 @@ internal sealed class Pair : IDisposable
             return null;
         var (ours, theirs) = _writers[node];
         var (we, they) = (Send(ours), Send(theirs));
-        return we == they
-            ? Compare([], Everything().Where(b => whole || b.Node == node))
-            : $"{write.Kind} {offset}+{length} of {size}: QEMU says {they}, we say {we}";
+        return we == they ? null : $"{write.Kind} {offset}+{length} of {size}: QEMU says {they}, we say {we}";
 
         uint Send(NbdWriter writer) => write.Kind switch
         {
@@ -161,8 +191,30 @@ internal sealed class Pair : IDisposable
         _theirs.Await("BLOCK_EXPORT_DELETED");
     }
 
+    /// <summary>Sends requests to both sides in one go; says how the replies part.</summary>
+    private string? Answer(List<string> requests)
+    {
+        var (theirs, ours) = Ask(requests);
+        return Parting(requests, theirs, ours);
+    }
+
+    private (string[] Theirs, string[] Ours) Ask(IReadOnlyList<string> requests)
+    {
+        if (requests.Count == 0)
+            return ([], []);
+        _ours.Send(requests);
+        _theirs.Send(requests);
+        return (_theirs.Receive(requests.Count), _ours.Receive(requests.Count));
+    }
+
+    private static string? Parting(IReadOnlyList<string> requests, string[] theirs, string[] ours)
+    {
+        var parts = Enumerable.Range(0, requests.Count).FirstOrDefault(i => theirs[i] != ours[i], -1);
+        return parts < 0 ? null : $"{requests[parts]}\nQEMU: {theirs[parts]}\nwe:   {ours[parts]}";
+    }
+
     /// <summary>Sends requests to both sides, and behind them the query and digests, all in one go; says how they part.</summary>
-    private string? Compare(IReadOnlyList<string> requests, IEnumerable<(int Node, string Name)> digests)
+    private string? Compare(List<string> requests, IEnumerable<(int Node, string Name)> digests)
     {
         const string query = """{"execute":"query-named-block-nodes"}""";
         string[] batch = [.. requests, query, .. digests.Distinct().Select(b => WireText.Write(new JsonObject
@@ -170,9 +222,7 @@ internal sealed class Pair : IDisposable
             ["execute"] = "x-debug-block-dirty-bitmap-sha256",
             ["arguments"] = new JsonObject { ["node"] = _nodes[b.Node], ["name"] = b.Name },
         }))];
-        _ours.Send(batch);
-        _theirs.Send(batch);
-        var (theirs, ours) = (_theirs.Receive(batch.Length), _ours.Receive(batch.Length));
+        var (theirs, ours) = Ask(batch);
         var asked = requests.Count;
         if (!ours[asked].StartsWith("{\"return\"", StringComparison.Ordinal))
             return $"{query}\nwe:   {ours[asked]}";
@@ -180,8 +230,7 @@ internal sealed class Pair : IDisposable
         for (var node = 0; node < _nodes.Length; node++)
             _sizes[node] = (long)_last[node]["image"]!["virtual-size"]!;
         (theirs[asked], ours[asked]) = (Shown(_last), Shown(Nodes(ours[asked])));
-        var parts = Enumerable.Range(0, batch.Length).FirstOrDefault(i => theirs[i] != ours[i], -1);
-        return parts < 0 ? null : $"{batch[parts]}\nQEMU: {theirs[parts]}\nwe:   {ours[parts]}";
+        return Parting(batch, theirs, ours);
     }
 
     private static string Shown(List<JsonObject> nodes) => string.Join('\n', nodes.Select(n => WireText.Write(n)));
@@ -197,6 +246,9 @@ internal sealed class Pair : IDisposable
 
     private static List<string> Names(JsonObject node) =>
         [.. (node["dirty-bitmaps"] as JsonArray ?? []).Select(b => (string)b!["name"]!)];
+
+    private static bool Enables(JsonNode arguments) =>
+        arguments["actions"] is JsonArray actions && actions.Any(a => (string?)a?["type"] == "block-dirty-bitmap-enable");
 
     /// <summary>QEMU 7.2 crashes when a transaction cannot enable a bitmap.</summary>
     private bool EnablesUnknown(JsonNode arguments)
