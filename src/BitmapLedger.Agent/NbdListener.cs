@@ -60,13 +60,7 @@ internal sealed class NbdListener : IDisposable
             "unsupported", $"Cannot listen on {uri}: beyond loopback NBD needs TLS, which is not built yet; use 127.0.0.1 or a unix socket");
 
     /// <summary>The next client; null when the listener was closed.</summary>
-    public Socket? Accept(Action<string> log)
-    {
-        while (_isShared && !_socket.Poll(_look, SelectMode.SelectRead))
-            if (_closed.IsCancellationRequested)
-                return null;
-        return Accepting.Next(_socket, log, _closed.Token);
-    }
+    public Socket? Accept(Action<string> log) => Accepting.Next(_socket, _isShared ? _look : null, log, _closed.Token);
 
     /// <summary>
     /// Accepts nobody any more. A socket that was handed over is only let go: closing it here would shut it down for its

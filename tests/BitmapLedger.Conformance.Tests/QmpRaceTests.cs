@@ -84,6 +84,31 @@ public sealed class QmpRaceTests(SharedLedger shared) : IClassFixture<SharedLedg
         }
     }
 
+    // A verification tells the agent what there is: it must not tell what there was before it had its turn.
+    [Fact]
+    public async Task A_verification_among_commands_leaves_the_agent_with_what_they_made()
+    {
+        const int rounds = 12, granule = 65_536;
+        using var disk = new NbdWriter(_ledger.NbdSocket, "v");
+        for (var i = 0; i < rounds; i++)
+        {
+            await Do("block-dirty-bitmap-disable", Bitmap());
+            var verifying = Enumerable.Range(0, 3).Select(_ => Task.Run(() => _ledger.Bml("verify", "v"))).ToList();
+            var commanding = Task.WhenAll(
+                Do("block-dirty-bitmap-enable", Bitmap()),
+                _clients[1].ExecuteAsync("block-dirty-bitmap-add", new JsonObject { ["node"] = "v", ["name"] = $"b{i}" }, _never));
+            foreach (var verified in await Task.WhenAll(verifying))
+                verified.Expect();
+            await commanding;
+
+            Assert.Equal(0u, disk.Write(i * granule, 512, 1));
+            Assert.True(_ledger.Json("verify", "v").GetProperty("equal").GetBoolean(), $"round {i}");
+            Assert.Contains(
+                (i * granule, granule),
+                Extents.Of(_ledger.Json("replay", "v", "--at", "now", "--bitmap", $"b{i}").GetProperty("bitmaps")[0]).Select(e => ((int)e.Offset, (int)e.Length)));
+        }
+    }
+
     // Slice N holds block N of 64 KiB, so every answer can be told from a wrong one by itself.
     [Fact]
     public async Task Readers_of_slices_see_whole_ones_while_retention_lets_the_oldest_go()

@@ -20,7 +20,7 @@ public sealed class AcceptingTests : IDisposable
         _listener = UnixListener.Listen(_scratch["s"]);
         _accepting = new Thread(() =>
         {
-            while (Accepting.Next(_listener, _said.Enqueue, _closed.Token) is { } client)
+            while (Accepting.Next(_listener, look: null, _said.Enqueue, _closed.Token) is { } client)
                 _accepted.Enqueue(client);
         });
         _accepting.Start();

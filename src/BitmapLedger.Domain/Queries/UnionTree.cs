@@ -60,6 +60,14 @@ public static class UnionTree
         }
     }
 
+    /// <summary>The nodes above level 0 that an event is in, children before their parent.</summary>
+    /// <param name="number">Number of the event.</param>
+    public static IEnumerable<TreeNode> Above(long number)
+    {
+        for (var level = 1; level <= LevelMax; level++)
+            yield return new(level, (number - 1) / LengthOf(level) * LengthOf(level) + 1);
+    }
+
     /// <summary>The nodes above level 0 that are sealed by the events after one number up to and including another,
     /// children before their parent.</summary>
     /// <param name="afterEvent">The last event before.</param>

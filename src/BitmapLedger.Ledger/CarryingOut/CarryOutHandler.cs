@@ -84,13 +84,20 @@ public static class CarryOutHandler
             var state = await shipper.StateAsync(fences[i].Id, cancellation);
             places[i] = places[i] with
             {
-                State = state with { Checkpoints = places[i].State.Checkpoints },
+                State = await streams.WithCheckpointsAsync(state, [.. message.Checkpoints(state.Id)], cancellation),
                 AtLsn = fences[i].Lsn,
                 Now = Timestamps.FromMicroseconds(fences[i].TimeMicroseconds),
             };
         }
 
         var decided = await ForeignBits.FillAsync(TransactionDecider.Decide(message.Actions, places), fences, agent, cancellation);
+        if (decided.Refusal is { } refusal)
+        {
+            // Somebody else was quicker. The Agent waits at the fence, and is met.
+            agent.MeetAgain();
+            return new([], refusal);
+        }
+
         List<Cut> cuts = [.. decided.Volumes.Zip(places, fences).Select(c => new Cut(c.Third, c.Second.Now, c.First))];
         IReadOnlyList<CommandAnswer> answers = [.. cuts.Where(c => message.Commands(c.Fence.Id)).Select(Answer)];
         if (await AppendAsync(message, cuts, answers, streams, shipper, agent, cancellation) is { } first)

@@ -16,6 +16,9 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="maps">Keeps what answers are read from while they are written.</param>
 public sealed class Queries(PointResolver points, ChangeReader changes, HistoryIndex index, AnswerMaps maps)
 {
+    /// <summary>A list of so many extents is smaller than a map.</summary>
+    private const int ExtentsFew = 4096;
+
     /// <summary>What changed after one point, up to and including another.</summary>
     public async Task<ChangedAnswer> ChangedAsync(
         string volume, string from, string? to, long? granularity, string? format, CancellationToken cancellation)
@@ -54,7 +57,7 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         SortedDictionary<long, Gap> gaps = [];
         await BitsReader.ReadAsync(look, then, point.At, [.. bitmaps.Select(WantedBits.Of)], (i, bits) =>
         {
-            shown.Add(Show(bitmaps[i], maps.Keep(bits.Map.Resized(bits.Map.VolumeBytes)), format));
+            shown.Add(Show(bitmaps[i], bits.Map, Shown(bits.Map, format)));
             exact &= bits.IsExact;
             foreach (var (number, gap) in bits.Gaps)
                 gaps[number] = gap;
@@ -80,11 +83,15 @@ public sealed class Queries(PointResolver points, ChangeReader changes, HistoryI
         return [.. Gap.Merged(gaps).Select(g => new GapAnswer(g.FromLsn, g.ToLsn, g.Why, HistoryCoalesced.Makes(g) ? exactFrom : null))];
     }
 
-    private static BitmapAnswer Show(BitmapState bitmap, NativeBitmap bits, string? format)
+    private static BitmapAnswer Show(BitmapState bitmap, NativeBitmap bits, BitFormat shown) => new(
+        bitmap.Name, bitmap.Granularity, bitmap.Recording, bitmap.Persistent, bitmap.Busy, bitmap.Inconsistent,
+        bits.DirtyBytes, bits.Sha256(), shown.Extents, shown.Blocks, shown.Bitmap);
+
+    /// <summary>Shows bits that go when the next ones are read.</summary>
+    private BitFormat Shown(NativeBitmap map, string? format)
     {
-        var shown = BitFormat.Of(bits, format);
-        return new(
-            bitmap.Name, bitmap.Granularity, bitmap.Recording, bitmap.Persistent, bitmap.Busy, bitmap.Inconsistent,
-            bits.DirtyBytes, bits.Sha256(), shown.Extents, shown.Blocks, shown.Bitmap);
+        if (format is null or "extents" && map.Extents().Take(ExtentsFew + 1).ToList() is { Count: <= ExtentsFew } few)
+            return new([.. few.Select(e => new ExtentAnswer(e.Offset, e.Length))], null, null);
+        return BitFormat.Of(format is "bitmap" ? map : maps.Keep(map.Resized(map.VolumeBytes)), format);
     }
 }

@@ -1,5 +1,6 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Domain;
+using BitmapLedger.Domain.Queries;
 using BitmapLedger.Domain.Retaining;
 using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Storing;
@@ -46,8 +47,9 @@ public sealed class HistoryArchive(NpgsqlDataSource source, HistoryIndex index)
 
     private const string DeleteNodes =
         $"""
-        delete from {LedgerSchema.Name}.union_nodes n using unnest(?::bigint[]) as gone(number)
-        where n.volume_id = ? and gone.number between n.first_event and n.last_event
+        delete from {LedgerSchema.Name}.union_nodes n using unnest(?::integer[], ?::bigint[]) as gone(level, first_event)
+        where n.volume_id = ? and n.level = gone.level and n.first_event = gone.first_event and n.version = any(array(
+        select unnest(array[v.active, v.building]) from {LedgerSchema.Name}.projection_versions v where v.projection = '{UnionNodes.ProjectionName}'))
         """;
 
     private const string SelectLeft =
@@ -80,7 +82,8 @@ public sealed class HistoryArchive(NpgsqlDataSource source, HistoryIndex index)
         session.QueueSqlCommand(
             Insert, volumeId, _type, _dotNetType, lasts, runs.Select(_ => Guid.CreateVersion7()).ToArray(),
             runs.Select(r => r.Bytes).ToArray(), archive);
-        session.QueueSqlCommand(DeleteNodes, runs.Where(r => r.IsGone).Select(r => r.Last).ToArray(), volumeId);
+        TreeNode[] gone = [.. runs.Where(r => r.IsGone).SelectMany(r => UnionTree.Above(r.Last)).Distinct()];
+        session.QueueSqlCommand(DeleteNodes, gone.Select(n => n.Level).ToArray(), gone.Select(n => n.First).ToArray(), volumeId);
     }
 
     /// <summary>Number of an event among those of all volumes.</summary>
@@ -103,6 +106,8 @@ public sealed class HistoryArchive(NpgsqlDataSource source, HistoryIndex index)
             // The events go with their stream.
             await using var command = source.CreateCommand($"delete from {LedgerSchema.Name}.mt_streams where id = $1 and is_archived");
             command.Parameters.Add(new() { Value = archive });
+            // It may be gigabytes, and holds up nobody.
+            command.CommandTimeout = 0;
             await command.ExecuteNonQueryAsync(cancellation);
         }
     }

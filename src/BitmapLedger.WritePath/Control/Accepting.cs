@@ -13,16 +13,19 @@ public static class Accepting
     /// ends when it is closed and for no other reason.
     /// </summary>
     /// <param name="listener">Bound and listening, blocking.</param>
+    /// <param name="look">For a socket that others have too, and that closing does not wake: how long to wait before looking
+    /// whether it was closed; else null.</param>
     /// <param name="log">Takes a line, once per refusal however long it lasts.</param>
     /// <param name="closed">Cancelled before the listener is closed.</param>
     /// <returns>The client; null when the listener was closed.</returns>
-    public static Socket? Next(Socket listener, Action<string> log, CancellationToken closed)
+    public static Socket? Next(Socket listener, TimeSpan? look, Action<string> log, CancellationToken closed)
     {
         for (var told = false; !closed.IsCancellationRequested;)
         {
             try
             {
-                return listener.Accept();
+                if (look is not { } wait || listener.Poll(wait, SelectMode.SelectRead))
+                    return listener.Accept();
             }
             catch (SocketException aborted) when (
                 aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)

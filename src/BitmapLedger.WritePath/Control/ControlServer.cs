@@ -43,7 +43,7 @@ public sealed class ControlServer : IDisposable
 
     private void Accept()
     {
-        while (Accepting.Next(_listener, _log, _closed.Token) is { } socket)
+        while (Accepting.Next(_listener, look: null, _log, _closed.Token) is { } socket)
             new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
     }
 
