@@ -223,9 +223,5 @@ public sealed class IndexTests(PostgresFixture postgres)
         return Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(rows)));
     }
 
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.NotEqual(0, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.NotEqual(0, await ledger.SqlAsync(sql));
 }

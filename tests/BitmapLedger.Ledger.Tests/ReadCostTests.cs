@@ -234,11 +234,7 @@ public sealed class ReadCostTests(PostgresFixture postgres)
         await daemon.StopAllAsync();
     }
 
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.NotEqual(0, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.NotEqual(0, await ledger.SqlAsync(sql));
 
     /// <summary>A stream that grows, five writes an event.</summary>
     private sealed class Grown(TestLedger ledger)

@@ -328,17 +328,9 @@ public sealed class RebuildTests(PostgresFixture postgres)
         .. replay.State.Bitmaps.SelectMany(b => b.Slices.Select(s => $"slice {b.Name}/{s.Number} {replay.SliceBits(b.Name, s.Number).Sha256()}")),
     ];
 
-    private static async Task<long> ScalarAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        return (long)(await command.ExecuteScalarAsync())!;
-    }
+    private static async Task<long> ScalarAsync(TestLedger ledger, string sql) => (long)(await ledger.ScalarAsync(sql))!;
 
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.NotEqual(0, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.NotEqual(0, await ledger.SqlAsync(sql));
 
     /// <summary>Twice as much time passes from one reading to the next as before; the last reading cuts off what reads
     /// it.</summary>

@@ -148,9 +148,5 @@ public sealed class ReplayTests(PostgresFixture postgres)
         await daemon.StopAllAsync();
     }
 
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.NotEqual(0, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.NotEqual(0, await ledger.SqlAsync(sql));
 }

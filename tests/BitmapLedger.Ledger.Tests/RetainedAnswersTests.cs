@@ -58,7 +58,7 @@ public sealed class RetainedAnswersTests(PostgresFixture postgres)
         await SqlAsync(ledger, "delete from bitmapledger.mt_doc_checkpointrow");
         await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none);
         await running.CatchUpAsync();
-        Assert.NotEqual(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where octet_length(bdata) = 65"));
+        Assert.NotEqual(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where octet_length(bdata) = 65"));
 
         for (var built = 0; built < 2; built++)
         {
@@ -218,15 +218,5 @@ public sealed class RetainedAnswersTests(PostgresFixture postgres)
         return left;
     }
 
-    private static async Task<object?> ScalarAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        return await command.ExecuteScalarAsync();
-    }
-
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.NotEqual(0, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.NotEqual(0, await ledger.SqlAsync(sql));
 }

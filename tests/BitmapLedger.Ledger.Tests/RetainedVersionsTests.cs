@@ -28,16 +28,16 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         var done = await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none);
         Assert.Equal(300, done.History.EventsBefore);
         await daemon.CatchUpAsync();
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.union_nodes"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.union_nodes"));
         await daemon.RebuildAsync();
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.union_nodes"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.union_nodes"));
 
         await GrowAsync(ledger, 60);
         await daemon.CatchUpAsync();
         await EqualAsync(ledger);
         var before = await RowsAsync(ledger);
         // Of events 305 to 352.
-        Assert.Equal(3L, await ScalarAsync(ledger, "select count(*) from bitmapledger.union_nodes"));
+        Assert.Equal(3L, await ledger.ScalarAsync("select count(*) from bitmapledger.union_nodes"));
         await daemon.RebuildAsync();
         Assert.Equal(before, await RowsAsync(ledger));
     }
@@ -49,16 +49,14 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         await GrowAsync(ledger, 100);
         await using var daemon = await RunningDaemon.StartAsync(ledger);
         await new ProjectionVersions(ledger.Source).BeginAsync(UnionNodes.ProjectionName, _none);
-        await SqlAsync(
-            ledger,
-            """
+        await ledger.SqlAsync("""
             insert into bitmapledger.union_nodes
             select (jsonb_populate_record(n, '{"version": 2}')).* from bitmapledger.union_nodes n
             """);
 
         await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none);
 
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.union_nodes"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.union_nodes"));
     }
 
     // Method: the row of a version stands in the middle of events that were coalesced since, as one does that was put down by a
@@ -73,7 +71,7 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         await ledger.DecideAsync(new VolumeCommand.AddBitmap("b0", 4096, Disabled: false, Persistent: true));
         await GrowAsync(ledger, at - 2);
         await using (await RunningDaemon.StartAsync(ledger))
-            await SqlAsync(ledger, "create table bitmapledger.early as select * from bitmapledger.bitmap_bits");
+            await ledger.SqlAsync("create table bitmapledger.early as select * from bitmapledger.bitmap_bits");
         await GrowAsync(ledger, 20 - at);
         await using (var daemon = await RunningDaemon.StartAsync(ledger))
         {
@@ -82,14 +80,14 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         }
 
         var before = await RowsAsync(ledger);
-        Assert.Equal((long)at, await ScalarAsync(ledger, "select event from bitmapledger.early"));
+        Assert.Equal((long)at, await ledger.ScalarAsync("select event from bitmapledger.early"));
 
         await new ProjectionVersions(ledger.Source).BeginAsync(BitmapBits.ProjectionName, _none);
-        await SqlAsync(ledger, "update bitmapledger.early set version = 2; insert into bitmapledger.bitmap_bits select * from bitmapledger.early");
+        await ledger.SqlAsync("update bitmapledger.early set version = 2; insert into bitmapledger.bitmap_bits select * from bitmapledger.early");
         await new ProjectionRebuild(ledger.Store, ledger.Source, TimeProvider.System).RunAsync(BitmapBits.ProjectionName, _none);
         Assert.Equal(before, await RowsAsync(ledger));
 
-        await SqlAsync(ledger, "delete from bitmapledger.bitmap_bits; insert into bitmapledger.bitmap_bits select * from bitmapledger.early");
+        await ledger.SqlAsync("delete from bitmapledger.bitmap_bits; insert into bitmapledger.bitmap_bits select * from bitmapledger.early");
         await using var session = ledger.Store.LightweightSession();
         var page = await session.Events.FetchStreamAsync(ledger.VolumeId, version: 16, fromVersion: at + 2);
         await new BitmapBitsProjection(new(ledger.Source), ledger.Index).ApplyAsync(session, page.Count > 0
@@ -148,12 +146,12 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         await using var daemon = await RunningDaemon.StartAsync(ledger);
         const string data = "select count(*), sum(octet_length(bdata)) from bitmapledger.mt_events where bdata is not null";
         var before = await PairAsync(ledger, data);
-        var all = await ScalarAsync(ledger, "select string_agg(md5(e::text), '' order by seq_id) from bitmapledger.mt_events e");
+        var all = await ledger.ScalarAsync("select string_agg(md5(e::text), '' order by seq_id) from bitmapledger.mt_events e");
 
         var tried = (await ledger.Retainer.TryAsync("v", "0s", "0s", _none)).History;
         Assert.Equal(tried, (await ledger.Retainer.TryAsync("v", "0s", "0s", _none)).History);
-        Assert.Equal(all, await ScalarAsync(ledger, "select string_agg(md5(e::text), '' order by seq_id) from bitmapledger.mt_events e"));
-        Assert.Equal(1L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_streams"));
+        Assert.Equal(all, await ledger.ScalarAsync("select string_agg(md5(e::text), '' order by seq_id) from bitmapledger.mt_events e"));
+        Assert.Equal(1L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_streams"));
         var done = (await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none)).History;
 
         Assert.Equal(tried, done);
@@ -195,9 +193,7 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         List<string> rows = [];
         foreach (var (table, projection) in ((string, string)[])[
             ("bitmap_bits", BitmapBits.ProjectionName), ("slice_bits", BitmapBits.ProjectionName), ("union_nodes", UnionNodes.ProjectionName)])
-            rows.Add($"{await ScalarAsync(
-                ledger,
-                $"""
+            rows.Add($"{await ledger.ScalarAsync($"""
                 select string_agg((to_jsonb(t) - 'version')::text, ' ' order by to_jsonb(t)::text) from bitmapledger.{table} t
                 join bitmapledger.projection_versions v on v.projection = '{projection}' and v.active = t.version
                 """)}");
@@ -210,17 +206,5 @@ public sealed class RetainedVersionsTests(PostgresFixture postgres)
         await using var row = await command.ExecuteReaderAsync();
         await row.ReadAsync();
         return (row.GetInt64(0), row.GetInt64(1));
-    }
-
-    private static async Task<object?> ScalarAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        return await command.ExecuteScalarAsync();
-    }
-
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        await command.ExecuteNonQueryAsync();
     }
 }

@@ -34,11 +34,11 @@ public sealed class RetentionTests(PostgresFixture postgres)
         Assert.Equal(tried.History, done.History);
         Assert.Equal(history.Count + 1, done.Event);
         Assert.Equal(history.Count + 1 - done.History.EventsBefore + done.History.EventsAfter, await CountAsync(ledger));
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where type = 'writes_recorded'"));
-        Assert.Equal(1L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_streams"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where type = 'writes_recorded'"));
+        Assert.Equal(1L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_streams"));
         Assert.Equal(
             "BitmapLedger.Domain.WritesRecorded, BitmapLedger.Domain",
-            ((string)(await ScalarAsync(ledger, "select min(mt_dotnet_type) from bitmapledger.mt_events where type = 'history_coalesced'"))!)
+            ((string)(await ledger.ScalarAsync("select min(mt_dotnet_type) from bitmapledger.mt_events where type = 'history_coalesced'"))!)
                 .Replace("HistoryCoalesced", "WritesRecorded", StringComparison.Ordinal));
         await daemon.CatchUpAsync();
         await CompareAsync(ledger, history);
@@ -68,8 +68,8 @@ public sealed class RetentionTests(PostgresFixture postgres)
 
         Assert.Equal(state.Event, done.History.KeptFrom!.Event);
         const string forgotten = "select count(*) from bitmapledger.mt_events where octet_length(bdata) = 65 and version";
-        Assert.InRange((long)(await ScalarAsync(ledger, $"{forgotten} < {c.At.Event}"))!, 2, 40);
-        Assert.Equal(0L, await ScalarAsync(ledger, $"{forgotten} > {c.At.Event}"));
+        Assert.InRange((long)(await ledger.ScalarAsync($"{forgotten} < {c.At.Event}"))!, 2, 40);
+        Assert.Equal(0L, await ledger.ScalarAsync($"{forgotten} > {c.At.Event}"));
         foreach (var gone in (string[])["start", "event:3", "lsn:1", $"event:{c.At.Event}", $"lsn:{state.LastLsn - 1}", "2026-01-01T00:00:00Z"])
         {
             var failure = await Assert.ThrowsAsync<LedgerException>(() => ledger.Queries.ReplayAsync("v", gone, null, null, _none));
@@ -94,7 +94,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         await GrowAsync(ledger, 6);
         await using var daemon = await RunningDaemon.StartAsync(ledger);
         var state = await ledger.Points.CurrentAsync("v", _none);
-        var before = (await ledger.Reader.OneAsync(ledger.VolumeId, 4, _none))!;
+        var before = (await ledger.Reader.AtOrAfterAsync(ledger.VolumeId, 4, _none))!;
         await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
         state = await ledger.Points.CurrentAsync("v", _none);
         var exactFrom = Contracts.Points.Timestamps.Show(state.Retained!.ExactFrom.Time);
@@ -158,7 +158,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         var again = await ledger.Retainer.RetainAsync("v", "0s", Long, origin, _none);
 
         Assert.Equal(first, again);
-        Assert.Equal(3L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where type = 'writes_recorded'"));
+        Assert.Equal(3L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where type = 'writes_recorded'"));
         var other = await Assert.ThrowsAsync<LedgerException>(() => ledger.Retainer.RetainAsync("v", "1s", Long, origin, _none));
         Assert.Equal(ErrorCode.BadArgument, other.Code);
         var less = await Assert.ThrowsAsync<LedgerException>(() => ledger.Retainer.RetainAsync("v", "2d", "1d", _origin, _none));
@@ -173,22 +173,20 @@ public sealed class RetentionTests(PostgresFixture postgres)
         await GrowAsync(ledger, 20);
         var expected = await ReplayedAsync(ledger);
         await using var daemon = await RunningDaemon.StartAsync(ledger);
-        await SqlAsync(
-            ledger,
-            """
+        await ledger.SqlAsync("""
             create function bitmapledger.refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
             create trigger refuse before delete on bitmapledger.mt_streams for each row execute function bitmapledger.refuse();
             """);
         await Assert.ThrowsAsync<PostgresException>(() => ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none));
-        Assert.Equal(20L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where is_archived"));
+        Assert.Equal(20L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where is_archived"));
         Assert.Equal(expected, await ReplayedAsync(ledger));
-        await SqlAsync(ledger, "drop trigger refuse on bitmapledger.mt_streams");
+        await ledger.SqlAsync("drop trigger refuse on bitmapledger.mt_streams");
 
         var again = await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
 
         Assert.Equal(0, again.History.EventsBefore);
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where is_archived"));
-        Assert.Equal(1L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_streams"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where is_archived"));
+        Assert.Equal(1L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_streams"));
         Assert.Equal(expected, await ReplayedAsync(ledger));
     }
 
@@ -199,9 +197,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         await using var ledger = await TestLedger.StartAsync(postgres);
         await GrowAsync(ledger, 20);
         await using var daemon = await RunningDaemon.StartAsync(ledger);
-        await SqlAsync(
-            ledger,
-            """
+        await ledger.SqlAsync("""
             create function bitmapledger.lose() returns trigger language plpgsql as $$ begin
                 if new.type = 'history_coalesced' then new.bdata := (select w.bdata from bitmapledger.lost w); end if;
                 return new;
@@ -214,11 +210,11 @@ public sealed class RetentionTests(PostgresFixture postgres)
             await table.ExecuteNonQueryAsync();
         }
 
-        await SqlAsync(ledger, "create trigger lose before insert on bitmapledger.mt_events for each row execute function bitmapledger.lose()");
+        await ledger.SqlAsync("create trigger lose before insert on bitmapledger.mt_events for each row execute function bitmapledger.lose()");
         var failure = await Assert.ThrowsAsync<CorruptionException>(() => ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none));
 
         Assert.Contains("event 16", failure.Message, StringComparison.Ordinal);
-        Assert.Equal(20L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where is_archived"));
+        Assert.Equal(20L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where is_archived"));
     }
 
     // kill -9 of PostgreSQL at any moment: the history is the old or the new one.
@@ -252,7 +248,7 @@ public sealed class RetentionTests(PostgresFixture postgres)
         await using var last = await RunningDaemon.StartAsync(ledger);
         await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
         Assert.Equal(expected, await ReplayedAsync(ledger));
-        Assert.Equal(0L, await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where is_archived or type = 'writes_recorded'"));
+        Assert.Equal(0L, await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where is_archived or type = 'writes_recorded'"));
     }
 
     /// <summary>A bitmap, a number of events of five writes each, and with many a checkpoint and a cleared bitmap among
@@ -300,8 +296,8 @@ public sealed class RetentionTests(PostgresFixture postgres)
 
     /// <summary>Everything that is projected.</summary>
     private static async Task<(string Nodes, string Bits)> RowsAsync(TestLedger ledger) => (
-        $"{await ScalarAsync(ledger, "select string_agg((to_jsonb(n) - 'version')::text, '\n' order by level, first_event) from bitmapledger.union_nodes n")}",
-        $"{await ScalarAsync(ledger, "select string_agg((to_jsonb(b) - 'version')::text, ' ') from bitmapledger.bitmap_bits b")}");
+        $"{await ledger.ScalarAsync("select string_agg((to_jsonb(n) - 'version')::text, '\n' order by level, first_event) from bitmapledger.union_nodes n")}",
+        $"{await ledger.ScalarAsync("select string_agg((to_jsonb(b) - 'version')::text, ' ') from bitmapledger.bitmap_bits b")}");
 
     private static async Task<IReadOnlyList<string>> ReplayedAsync(TestLedger ledger)
     {
@@ -313,17 +309,5 @@ public sealed class RetentionTests(PostgresFixture postgres)
         answer.Bitmaps.Select(b => $"{b.Name} {b.Count} {b.Sha256} {answer.Exact}");
 
     private static async Task<long> CountAsync(TestLedger ledger) =>
-        (long)(await ScalarAsync(ledger, "select count(*) from bitmapledger.mt_events where not is_archived"))!;
-
-    private static async Task<object?> ScalarAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        return await command.ExecuteScalarAsync();
-    }
-
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        await command.ExecuteNonQueryAsync();
-    }
+        (long)(await ledger.ScalarAsync("select count(*) from bitmapledger.mt_events where not is_archived"))!;
 }

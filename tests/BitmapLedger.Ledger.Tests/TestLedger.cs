@@ -126,6 +126,21 @@ internal sealed class TestLedger : IAsyncDisposable
             [.. writes.Select(w => new WriteRequest(WriteKind.Write, w.Offset, w.Length))], Connection, out _));
     }
 
+    /// <summary>The first column of the first row that a statement answers.</summary>
+    public async Task<object?> ScalarAsync(string sql)
+    {
+        await using var command = Source.CreateCommand(sql);
+        return await command.ExecuteScalarAsync();
+    }
+
+    /// <summary>Carries a statement out.</summary>
+    /// <returns>How many rows it changed.</returns>
+    public async Task<int> SqlAsync(string sql)
+    {
+        await using var command = Source.CreateCommand(sql);
+        return await command.ExecuteNonQueryAsync();
+    }
+
     public async ValueTask DisposeAsync()
     {
         Journal.Dispose();

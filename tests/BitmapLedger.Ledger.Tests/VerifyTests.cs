@@ -203,9 +203,5 @@ public sealed class VerifyTests(PostgresFixture postgres)
         Assert.Equal(1, await command.ExecuteNonQueryAsync());
     }
 
-    private static async Task SqlAsync(TestLedger ledger, string sql)
-    {
-        await using var command = ledger.Source.CreateCommand(sql);
-        Assert.Equal(1, await command.ExecuteNonQueryAsync());
-    }
+    private static async Task SqlAsync(TestLedger ledger, string sql) => Assert.Equal(1, await ledger.SqlAsync(sql));
 }

@@ -160,7 +160,7 @@ public sealed class Volumes(
             await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
             await shipper.ShipAllAsync(id, cancellation);
             state = (await streams.LoadAsync(id, cancellation))!;
-            var last = (await reader.OneAsync(id, state.Event, cancellation))!.Timestamp;
+            var last = (await reader.AtOrAfterAsync(id, state.Event, cancellation))!.Timestamp;
             time = last > closedAt ? last : closedAt;
         }
         catch

@@ -44,8 +44,8 @@ public sealed class Blame(PointResolver points, VolumeStreams streams, HistoryIn
                 found.Gaps.Add(new(lost.FromLsn, lost.ToLsn, lost.Why));
             if (happened is WritesRecovered recovered && e.Number > first.At.Event && recovered.Touches(offset, end))
                 found.IsExact = false;
-            if (happened is HistoryCoalesced { Coalesced: var coalesced } && e.Number > first.At.Event && coalesced.Touches(offset, end))
-                found.Gaps.Add(((HistoryCoalesced)happened).Gap);
+            if (happened is HistoryCoalesced coalesced && e.Number > first.At.Event && coalesced.Coalesced.Touches(offset, end))
+                found.Gaps.Add(coalesced.Gap);
             if (happened is WritesRecorded writes
                 && !found.Add(Touching(
                     writes.Packed, offset, end, first.At, last.At), e.Number, writes.Packed.Connections, held))

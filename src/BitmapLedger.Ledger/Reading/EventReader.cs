@@ -41,15 +41,6 @@ public sealed class EventReader(IDocumentStore store)
         return await PageAsync(session, volumeId, number - 1, long.MaxValue, 1, cancellation) is [var first] ? first : null;
     }
 
-    /// <summary>One event, or null.</summary>
-    public async Task<IEvent?> OneAsync(Guid volumeId, long number, CancellationToken cancellation)
-    {
-        await using var session = store.QuerySession();
-        var page = await session.Events.FetchStreamAsync(
-            volumeId, version: number, fromVersion: number, token: cancellation);
-        return page.Count == 1 ? page[0] : null;
-    }
-
     /// <summary>The bits of every bitmap at a position, folded from the first event.</summary>
     /// <returns>The caller disposes it.</returns>
     public Task<BitmapReplay> ReplayAsync(Guid volumeId, Position at, CancellationToken cancellation) =>
