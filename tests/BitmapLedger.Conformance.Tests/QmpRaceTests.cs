@@ -108,6 +108,24 @@ public sealed class QmpRaceTests(SharedLedger shared) : IClassFixture<SharedLedg
         }
     }
 
+    // One verification alone, and the command somewhere in its course: whatever came after would put right what it has done.
+    [Fact]
+    public async Task A_bitmap_that_was_added_while_a_verification_waited_is_marked_from_then_on()
+    {
+        const int rounds = 40, granule = 65_536;
+        using var disk = new NbdWriter(_ledger.NbdSocket, "v");
+        for (var i = 0; i < rounds; i++)
+        {
+            var verifying = Task.Run(() => _ledger.Bml("verify", "v"));
+            await Task.Delay(TimeSpan.FromMilliseconds(2 * i));
+            await Do("block-dirty-bitmap-add", new JsonObject { ["node"] = "v", ["name"] = $"b{i}" });
+            (await verifying).Expect();
+
+            Assert.Equal(0u, disk.Write(i * granule, 512, 1));
+            Assert.True(_ledger.Json("verify", "v").GetProperty("equal").GetBoolean(), $"round {i}");
+        }
+    }
+
     // Slice N holds block N of 64 KiB, so every answer can be told from a wrong one by itself.
     [Fact]
     public async Task Readers_of_slices_see_whole_ones_while_retention_lets_the_oldest_go()
