@@ -26,10 +26,6 @@ internal sealed class ShippingVolume(string journal, VolumeState state, TimeProv
     /// <summary>Blocks of one commit: with four, what a commit costs is little beside what is in it.</summary>
     private const int BlocksMax = 4;
 
-    /// <summary>Bitmaps, slices, terms and the like of the largest state that is kept: about as many bytes as the reader of the
-    /// journal has.</summary>
-    private const int EntriesMax = 4096;
-
     private readonly SingleWrite[] _writes = new SingleWrite[BlockMax];
     private readonly JournalReader _reader = new(journal, state.Id);
     private bool _damaged;
@@ -42,7 +38,7 @@ internal sealed class ShippingVolume(string journal, VolumeState state, TimeProv
     public VolumeState State { get; private set; } = Kept(state);
 
     /// <summary>Whether the state is all there.</summary>
-    public bool IsWhole { get; private set; } = Entries(state) <= EntriesMax;
+    public bool IsWhole { get; private set; } = StateSize.IsKept(state);
 
     /// <summary>Last LSN that the Agent was told to be in the stream, as far as is known here; 0 for none.</summary>
     public long ReleasedLsn { get; set; }
@@ -126,7 +122,7 @@ internal sealed class ShippingVolume(string journal, VolumeState state, TimeProv
         var after = After(append.Events);
         if (after.Removed || after.LastLsn != State.LastLsn)
             return false;
-        (State, IsWhole) = (Kept(after), Entries(after) <= EntriesMax);
+        (State, IsWhole) = (Kept(after), StateSize.IsKept(after));
         return true;
     }
 
@@ -159,12 +155,7 @@ internal sealed class ShippingVolume(string journal, VolumeState state, TimeProv
     private VolumeState After(IReadOnlyList<TimedEvent> events) =>
         events.Aggregate(State, (state, e) => state.Apply(e.Data, state.Event + 1, e.Time));
 
-    private static VolumeState Kept(VolumeState state) => Entries(state) <= EntriesMax
+    private static VolumeState Kept(VolumeState state) => StateSize.IsKept(state)
         ? state with { Checkpoints = [] }
         : state with { Checkpoints = [], Sizes = [], Bitmaps = [], Backups = [] };
-
-    private static int Entries(VolumeState state) =>
-        state.Sizes.Count + state.Backups.Sum(b => 1 + b.Bitmaps.Count + b.Banks.Count + b.Drops.Count)
-        + state.Bitmaps.Sum(b => 1 + b.Jobs.Count + b.Bits.Terms.Count + (b.Successor?.Terms.Count ?? 0)
-            + b.Slices.Sum(s => 1 + s.Bits.Terms.Count));
 }

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
@@ -28,6 +29,10 @@ public static class LedgerRegistration
 {
     private const int ConnectSeconds = 5;
 
+    /// <summary>Statements that a connection keeps planned: about as many as there are in this program and in what it has of
+    /// Marten. A database behind a pooler that cannot have them is named with <c>Max Auto Prepare=0</c>.</summary>
+    private const int PreparedMax = 128;
+
     /// <summary>Registers store, shipper, commands and queries.</summary>
     /// <param name="services">The container.</param>
     /// <param name="connectionString">Of PostgreSQL.</param>
@@ -56,7 +61,12 @@ public static class LedgerRegistration
         services.AddSingleton<SettledLanes>();
         services.AddSingleton<AgentLink>();
         services.AddSingleton<IAgent>(s => s.GetRequiredService<AgentLink>());
-        services.AddSingleton<VolumeStreams>();
+        services.AddSingleton(s =>
+        {
+            var streams = new VolumeStreams(s.GetRequiredService<IDocumentStore>(), s.GetRequiredService<TimeProvider>());
+            s.GetRequiredService<PostgresWatch>().OnConnected = streams.ForgetKnown;
+            return streams;
+        });
         services.AddSingleton<Shipper>();
         services.AddSingleton<OnceOnly>();
         services.AddSingleton<Commands>();
@@ -94,7 +104,9 @@ public static class LedgerRegistration
         options.AutoCreateSchemaObjects = AutoCreate.None;
         options.UseSystemTextJsonForSerialization(EnumStorage.AsString, Casing.SnakeCase);
         options.Events.AppendMode = EventAppendMode.QuickWithServerTimestamps;
-        options.Events.UseListenNotifyForEventAppends = true;
+        var wakeup = new AppendWakeup();
+        options.Listeners.Add(wakeup);
+        options.Projections.Wakeup = wakeup;
         options.Events.UseBinarySerializer<WritesRecorded>(new PackedWritesSerializer());
         options.Events.UseBinarySerializer<HistoryCoalesced>(new CoalescedWritesSerializer());
         options.Events.MetadataConfig.CausationIdEnabled = true;
@@ -155,9 +167,15 @@ public static class LedgerRegistration
         settings.Options = "-c synchronous_commit=on";
         settings.ApplicationName ??= "bitmapledger";
         // A server that accepts and says nothing is an outage, and nobody waits long to hear of it.
-        if (!settings.ContainsKey("Timeout"))
+        // (Npgsql's own builder says of each setting that it contains it.)
+        var given = new DbConnectionStringBuilder { ConnectionString = connectionString };
+        if (!given.ContainsKey("Timeout"))
             settings.Timeout = ConnectSeconds;
         settings.MaxPoolSize = connectionsMax ?? settings.MaxPoolSize;
+        // Nobody here leaves anything behind in a session. DISCARD ALL between two uses of one would take its plans with it.
+        settings.NoResetOnClose = true;
+        if (!given.ContainsKey("Max Auto Prepare"))
+            settings.MaxAutoPrepare = PreparedMax;
         return builder.Build();
     }
 }

@@ -17,6 +17,9 @@ public sealed partial class PostgresWatch : IDisposable
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan _longWork = TimeSpan.FromSeconds(1);
 
+    /// <summary>It is not asked again before work so soon after it has answered: work that is under way is looked after.</summary>
+    private static readonly TimeSpan _fresh = TimeSpan.FromMilliseconds(250);
+
     private readonly NpgsqlDataSource _source;
     private readonly TimeProvider _clock;
     private readonly ILogger<PostgresWatch> _log;
@@ -28,6 +31,8 @@ public sealed partial class PostgresWatch : IDisposable
     private string? _reason;
     private LedgerException? _refusal;
     private long _awaySince;
+    private long _answered;
+    private int _backend;
 
     /// <summary>PostgreSQL is taken to be there until it is asked.</summary>
     /// <param name="connectionString">Of PostgreSQL.</param>
@@ -39,6 +44,10 @@ public sealed partial class PostgresWatch : IDisposable
         _clock = clock;
         _log = log;
     }
+
+    /// <summary>Told of each new connection to PostgreSQL, before anybody hears that it answers: it may have been restored from a
+    /// backup, or be another one that lacks the last commits. Set before anything is asked.</summary>
+    public Action OnConnected { get; set; } = () => { };
 
     /// <summary>Why it is away; null while it is there.</summary>
     public string? Reason => Volatile.Read(ref _reason);
@@ -98,7 +107,7 @@ public sealed partial class PostgresWatch : IDisposable
     {
         if (Reason is { } away)
             throw Busy(away);
-        if (!await LookAsync(cancellation))
+        if (!IsFresh() && !await LookAsync(cancellation))
             throw Busy(Reason ?? "it does not answer");
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation, Away());
         var running = work(linked.Token);
@@ -122,6 +131,9 @@ public sealed partial class PostgresWatch : IDisposable
         _away.Dispose();
     }
 
+    private bool IsFresh() =>
+        Volatile.Read(ref _answered) is not 0 and var answered && _clock.GetElapsedTime(answered) < _fresh;
+
     private CancellationToken Away()
     {
         lock (_lock)
@@ -132,12 +144,14 @@ public sealed partial class PostgresWatch : IDisposable
     {
         string? reason = null;
         LedgerException? refusal = null;
+        var asked = _clock.GetTimestamp();
         try
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(_ending.Token);
             limit.CancelAfter(_answerLimit);
             // A cancelled question waits for a server that may be stopped: it is left to itself.
             await AnswerAsync(limit.Token).WaitAsync(limit.Token);
+            Volatile.Write(ref _answered, asked);
         }
         catch (OperationCanceledException)
         {
@@ -159,8 +173,11 @@ public sealed partial class PostgresWatch : IDisposable
 
     private async Task AnswerAsync(CancellationToken cancellation)
     {
-        await using var question = _source.CreateCommand("select 1");
+        await using var connection = await _source.OpenConnectionAsync(cancellation);
+        await using var question = new NpgsqlCommand("select 1", connection);
         await question.ExecuteScalarAsync(cancellation);
+        if (Interlocked.Exchange(ref _backend, connection.ProcessID) != connection.ProcessID)
+            OnConnected();
     }
 
     private void Set(string? reason)

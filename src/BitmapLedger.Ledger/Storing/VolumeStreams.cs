@@ -38,11 +38,17 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
 
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
+    private readonly KnownVolumes _known = new();
+    private volatile bool _isAlone;
+
     /// <summary>The state of a volume, without its checkpoints; or null.</summary>
     public async Task<VolumeState?> LoadAsync(Guid volumeId, CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.LoadAsync<VolumeState>(volumeId, cancellation);
+        var state = await session.LoadAsync<VolumeState>(volumeId, cancellation);
+        if (state is not null)
+            _known.Compare(state);
+        return state;
     }
 
     /// <summary>A checkpoint of a volume, or null.</summary>
@@ -75,10 +81,15 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         return state with { Checkpoints = [.. rows.Select(r => r.State).OrderBy(c => c.Event)] };
     }
 
+    /// <summary>Something else may stand in the streams than was read of them: it may be another PostgreSQL.</summary>
+    public void ForgetKnown() => _known.Forget();
+
     /// <summary>The id of the volume of a name.</summary>
     /// <exception cref="LedgerException">There is none.</exception>
     public async Task<Guid> IdAsync(string name, CancellationToken cancellation)
     {
+        if (_known.Find(name) is { } known)
+            return known.Id;
         await using var session = store.QuerySession();
         var ids = await session.Query<VolumeState>().Where(v => v.Name == name && !v.Removed).Select(v => v.Id).ToListAsync(cancellation);
         return ids is [var id, ..] ? id : throw NotFound(name);
@@ -99,6 +110,8 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     /// <exception cref="LedgerException">There is none.</exception>
     public async Task<VolumeState> FindAsync(string name, CancellationToken cancellation)
     {
+        if (_known.Find(name) is { } known)
+            return known;
         await using var session = store.QuerySession();
         return await session.Query<VolumeState>().FirstOrDefaultAsync(v => v.Name == name && !v.Removed, cancellation)
             ?? throw NotFound(name);
@@ -108,7 +121,19 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     public async Task<IReadOnlyList<VolumeState>> AllAsync(CancellationToken cancellation)
     {
         await using var session = store.QuerySession();
-        return await session.Query<VolumeState>().Where(v => !v.Removed).OrderBy(v => v.Name).ToListAsync(cancellation);
+        if (_known.All() is var (known, asked))
+        {
+            if (asked.Length > 0)
+                known.AddRange((await session.LoadManyAsync<VolumeState>(cancellation, asked)).Where(s => !s.Removed));
+            return [.. known.OrderBy(s => s.Name, StringComparer.Ordinal)];
+        }
+
+        var changes = _known.Changes;
+        var isAlone = await IsAloneAsync(session, cancellation);
+        var all = await session.Query<VolumeState>().Where(v => !v.Removed).ToListAsync(cancellation);
+        if (isAlone)
+            _known.Keep(all, changes);
+        return [.. all.OrderBy(s => s.Name, StringComparer.Ordinal)];
     }
 
     /// <summary>Which of some volumes are out of watch.</summary>
@@ -164,6 +189,36 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         Action<IDocumentSession>? along = null)
     {
         StreamAppend[] written = [.. appends.Where(a => a.Events.Count > 0)];
+        var happened = false;
+        _known.Begin(written);
+        try
+        {
+            var earlier = await AppendAsync(written, origin, record, along, cancellation);
+            happened = earlier is null;
+            return earlier;
+        }
+        finally
+        {
+            _known.End(written, happened);
+        }
+    }
+
+    private static LedgerException NotFound(string name) =>
+        new(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
+
+    /// <summary>Whether no server before this one can still append: its last commit may be under way when this one reads the
+    /// streams. Its connections are older than each of ours; none begins anything any more.</summary>
+    private async Task<bool> IsAloneAsync(IQuerySession session, CancellationToken cancellation) =>
+        _isAlone = _isAlone || (await session.AdvancedSql.QueryAsync<bool>(
+            """
+            select not exists (
+                select from pg_stat_activity a join pg_stat_activity own on own.pid = pg_backend_pid()
+                where a.datname = own.datname and a.usename = own.usename and a.backend_xid is not null and a.backend_start < own.backend_start)
+            """, cancellation))[0];
+
+    private async Task<CommandRecord?> AppendAsync(
+        StreamAppend[] written, CommandOrigin? origin, CommandRecord? record, Action<IDocumentSession>? along, CancellationToken cancellation)
+    {
         Guid[][] ids = [.. written.Select(a => a.Events.Select(_ => Guid.CreateVersion7()).ToArray())];
         for (var attempt = 1; ; attempt++)
         {
@@ -185,9 +240,6 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
             }
         }
     }
-
-    private static LedgerException NotFound(string name) =>
-        new(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
 
     private async Task TryAppendAsync(
         StreamAppend[] appends, Guid[][] ids, CommandOrigin? origin, CommandRecord? record, Action<IDocumentSession>? along,
