@@ -6,16 +6,21 @@ using BitmapLedger.Contracts.Control;
 namespace BitmapLedger.WritePath.Control;
 
 /// <summary>
-/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read; what is no
-/// frame ends its link and nothing else.
+/// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read, and links before
+/// they have said hello; what is no frame ends its link and nothing else.
 /// </summary>
 public sealed class ControlServer : IDisposable
 {
+    /// <summary>One counts, and its successor may be on its way; the others have nothing to say here. Each has a thread.</summary>
+    private const int LinksMax = 16;
+
     private readonly Socket _listener;
     private readonly VolumeSet _volumes;
     private readonly Action<string> _log;
     private readonly Thread _accepting;
     private readonly CancellationTokenSource _closed = new();
+    private readonly Lock _lock = new();
+    private readonly List<Socket> _links = [];
     private Socket? _link;
 
     /// <summary>Listens.</summary>
@@ -31,20 +36,51 @@ public sealed class ControlServer : IDisposable
         _accepting.Start();
     }
 
-    /// <summary>Ends the link and stops listening.</summary>
+    /// <summary>Ends the links and stops listening.</summary>
     public void Dispose()
     {
         _closed.Cancel();
         _listener.Dispose();
-        Volatile.Read(ref _link)?.Dispose();
         _accepting.Join();
+        lock (_lock)
+            _links.ForEach(l => l.Dispose());
         _closed.Dispose();
     }
 
     private void Accept()
     {
         while (Accepting.Next(_listener, look: null, _log, _closed.Token) is { } socket)
+        {
+            lock (_lock)
+            {
+                if (_links.Count == LinksMax)
+                    MakeRoom();
+                _links.Add(socket);
+            }
+
             new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
+        }
+    }
+
+    /// <summary>Whoever connects and says no hello must not keep a server out: the oldest of them goes, and is told.</summary>
+    private void MakeRoom()
+    {
+        var index = _links.FindIndex(l => !ReferenceEquals(l, Volatile.Read(ref _link)));
+        var oldest = _links[index];
+        _links.RemoveAt(index);
+        var why = $"a control link that had said no hello was turned away for a new one: there were {LinksMax}";
+        _log(why);
+        try
+        {
+            // Nobody else writes to it before its hello, and it was sent nothing yet: this does not wait.
+            oldest.Send(new ControlFrame(0, Request: null, new Failed("busy", why)).Encode());
+        }
+        catch (Exception gone) when (gone is SocketException or ObjectDisposedException)
+        {
+            // It has left by itself.
+        }
+
+        oldest.Dispose();
     }
 
     private void Serve(Socket socket)
@@ -71,6 +107,11 @@ public sealed class ControlServer : IDisposable
         {
             // Guests write whatever a link says: a frame that is none, or lacks what it must have, ends this link only.
             _log($"control link closed: {failure.Message}");
+        }
+        finally
+        {
+            lock (_lock)
+                _links.Remove(socket);
         }
     }
 
