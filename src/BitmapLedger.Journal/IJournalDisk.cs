@@ -39,7 +39,7 @@ public interface IJournalDisk
     bool HasForgotten(string directory);
 
     /// <summary>Whether the disk of a directory reads at all: what is written to it now comes back from it, and not only from
-    /// memory.</summary>
+    /// memory; or something that was there already does, where it takes nothing.</summary>
     bool CanRead(string directory);
 }
 

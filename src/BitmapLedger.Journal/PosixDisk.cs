@@ -9,6 +9,11 @@ public sealed partial class PosixDisk : IJournalDisk
     private const int ReadOnlyDirectory = 0x1_0000;
     private const int CloseOnExec = 0x8_0000;
     private const int Interrupted = 4;
+    private const int Direct = 0x4000;
+
+    /// <summary>Most pages of a file that are tried, over all of its length: of what is damaged others are left.</summary>
+    private const int PagesLookedAt = 16;
+
     private const int AdviceRandom = 1;
     private const int AdviceDontNeed = 4;
 
@@ -111,7 +116,11 @@ public sealed partial class PosixDisk : IJournalDisk
     }
 
     /// <inheritdoc />
-    public bool CanRead(string directory)
+    public bool CanRead(string directory) =>
+        // One that takes nothing, being full or only to be read, may give what it has.
+        GivesBack(directory) || Names(directory).Any(n => GivesSomething(Path.Combine(directory, n)));
+
+    private bool GivesBack(string directory)
     {
         try
         {
@@ -134,6 +143,32 @@ public sealed partial class PosixDisk : IJournalDisk
         }
     }
 
+    /// <summary>Whether some page of a file comes from the disk.</summary>
+    private bool GivesSomething(string path)
+    {
+        using var file = TryOpen(path, writable: false);
+        for (long at = 0, step = Math.Max(PageBytes, (file?.Length ?? 0) / PagesLookedAt / PageBytes * PageBytes); at < file?.Length; at += step)
+            if (GivesPage(path, at))
+                return true;
+        return false;
+    }
+
+    private bool GivesPage(string path, long offset)
+    {
+        // Past what is in memory; a file system that has no such way is told to forget it first.
+        var handle = OpenRaw(path, Direct | CloseOnExec, 0);
+        if (handle < 0)
+            handle = OpenRaw(path, CloseOnExec, 0);
+        if (handle < 0)
+            return false;
+        using var file = new SafeFileHandle(handle, ownsHandle: true);
+        _ = Advise(file, offset, PageBytes, AdviceDontNeed);
+        var pages = GC.AllocateArray<byte>(2 * PageBytes, pinned: true);
+        var aligned = (int)(-Marshal.UnsafeAddrOfPinnedArrayElement(pages, 0) & (PageBytes - 1));
+        // Zeroes may be room that was set aside and never written: no disk is asked for those.
+        return ReadRaw(file, ref pages[aligned], PageBytes, offset) > 0 && pages.AsSpan().ContainsAnyExcept((byte)0);
+    }
+
     private static IOException Failure(string what) => new($"{what}: {Marshal.GetLastPInvokeErrorMessage()}");
 
     [LibraryImport("libc", EntryPoint = "open64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
@@ -141,6 +176,9 @@ public sealed partial class PosixDisk : IJournalDisk
 
     [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Rename(string from, string to);
+
+    [LibraryImport("libc", EntryPoint = "pread64", SetLastError = true)]
+    private static partial nint ReadRaw(SafeFileHandle handle, ref byte target, nint count, long offset);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseRaw(int handle);

@@ -101,6 +101,43 @@ public sealed class UnreadablePlacesTests
         Assert.Empty(Directory.GetFileSystemEntries(scratch.Path));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_disk_that_takes_nothing_any_more_reads_all_the_same(bool isReadOnly)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root may mount");
+        using var scratch = new ScratchDirectory();
+        using var disk = new LoopDisk(scratch["image"], scratch["disk"], megabytes: 8);
+        Assert.True(PosixDisk.Instance.CanRead(disk.Path));
+        File.WriteAllBytes(disk["kept"], [.. Enumerable.Repeat((byte)7, 8192)]);
+        FillToTheLast(disk);
+        if (isReadOnly)
+            Tool.Run("mount", "-o", "remount,ro", disk.Path).Expect();
+
+        Assert.True(PosixDisk.Instance.CanRead(disk.Path));
+    }
+
+    // Room that was set aside reads as zeroes without the disk.
+    [Fact]
+    public void A_disk_that_takes_nothing_and_holds_nothing_but_zeroes_is_not_known_to_read()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root may mount");
+        using var scratch = new ScratchDirectory();
+        using var disk = new LoopDisk(scratch["image"], scratch["disk"], megabytes: 8);
+        FillToTheLast(disk);
+
+        Assert.False(PosixDisk.Instance.CanRead(disk.Path));
+    }
+
+    private static void FillToTheLast(LoopDisk disk)
+    {
+        disk.Fill();
+        // Appended block by block, so that not even a small file finds room.
+        Tool.Run("dd", "if=/dev/zero", $"of={disk["last"]}", "bs=512", "oflag=append,sync", "conv=notrunc").Expect(1);
+        Assert.Throws<IOException>(() => File.WriteAllBytes(disk["more"], new byte[4096]));
+    }
+
     private static void AssertNamed(CorruptionException damage, string path, int page)
     {
         Assert.Equal((path, (long)page * Page), (damage.Place, damage.OffsetBytes));
