@@ -15,4 +15,7 @@ public sealed class CorruptionException(string place, long offsetBytes, string f
 
     /// <summary>Where in <see cref="Place"/> the damage starts, in bytes.</summary>
     public long OffsetBytes { get; } = offsetBytes;
+
+    /// <summary>What is wrong there, in words.</summary>
+    public string Fault { get; } = fault;
 }

@@ -63,7 +63,7 @@ internal sealed class ActivityLog : IDisposable
     {
         var image = GC.AllocateArray<byte>(ActivityFile.Length(options.RegionsMax), pinned: true);
         var regions = active.Select(e => e.Offset / options.RegionBytes).Distinct().Take(options.RegionsMax).ToArray();
-        ActivityFile.WriteHeader(image, options.VolumeId, options.RegionBytes);
+        ActivityFile.WriteHeader(image, options.VolumeId, options.RegionBytes, options.RegionsMax);
         for (var sector = 0; sector < ActivityFile.Sectors(options.RegionsMax); sector++)
         {
             var part = regions.Skip(sector * ActivityFile.RegionsPerSector).Take(ActivityFile.RegionsPerSector);

@@ -17,6 +17,9 @@ internal enum LossReason : byte
 
     /// <summary>The disk refused to make the data, or the journal, durable.</summary>
     NotDurable = 3,
+
+    /// <summary>How the run before ended could not be kept when its journal was set aside.</summary>
+    EndUnknown = 4,
 }
 
 /// <summary>
@@ -31,6 +34,8 @@ internal sealed class BootState
     private const int Size = 128;
     private const byte Version = 3;
     private const byte FirstWithLsns = 3;
+    private const byte FirstWithIdentity = 2;
+    private const int VersionAt = 6;
     private const int BootIdBytes = 36;
     private const int SuspectBit = 1;
     private const int UnsureBit = 2;
@@ -43,7 +48,7 @@ internal sealed class BootState
     {
         _disk = disk;
         _mounts = mounts;
-        _path = Path.Combine(directory, "boot");
+        _path = PathIn(directory);
         _ = Encoding.ASCII.GetBytes(bootId.AsSpan(0, Math.Min(bootId.Length, BootIdBytes)), _bootId);
     }
 
@@ -80,22 +85,27 @@ internal sealed class BootState
     /// <summary>Why writes may be missing, until <see cref="Acknowledge"/>.</summary>
     public LossReason Loss { get; private set; }
 
+    public static string PathIn(string directory) => Path.Combine(directory, "boot");
+
     /// <summary>Reads what the last run left; changes nothing.</summary>
     /// <param name="disk">Where it is.</param>
     /// <param name="directory">Of the journal.</param>
     /// <param name="bootId">This boot of the machine.</param>
     /// <param name="mounts">See <see cref="JournalOptions.Mounts"/>.</param>
     /// <exception cref="CorruptionException">The file is not what was written.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote it.</exception>
     public static BootState Read(IJournalDisk disk, string directory, string bootId, long mounts)
     {
         var state = new BootState(disk, directory, bootId, mounts);
-        if (WholeFile.Read(disk, state._path, Magic) is not { } bytes)
+        if (WholeFile.Read(disk, state._path, Magic, VersionAt, Version) is not { } bytes)
             return state;
+        if (bytes.Length != (bytes[VersionAt] < FirstWithIdentity ? OldSize : Size) - sizeof(uint) || bytes[5] > (byte)LossReason.EndUnknown)
+            throw new CorruptionException(state._path, 0, WholeFile.ValueFault);
         state.Exists = true;
         state.WasClosed = bytes[4] != 0;
         state.Loss = (LossReason)bytes[5];
         state.IsSameBoot = bytes.AsSpan(8, BootIdBytes).SequenceEqual(state._bootId);
-        if (bytes.Length < OldSize)
+        if (bytes[VersionAt] < FirstWithIdentity)
             return state;
         state.IsSuspect = (bytes[7] & SuspectBit) != 0;
         state.IsUnsure = (bytes[7] & UnsureBit) != 0;
@@ -105,7 +115,7 @@ internal sealed class BootState
             BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(64)),
             BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(72)));
         state.FloorLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(80));
-        if (bytes[6] < FirstWithLsns)
+        if (bytes[VersionAt] < FirstWithLsns)
             return state;
         state.StoredLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(88));
         state.SettledLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(96));
@@ -167,7 +177,7 @@ internal sealed class BootState
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
         bytes[4] = closed ? (byte)1 : (byte)0;
         bytes[5] = (byte)Loss;
-        bytes[6] = Version;
+        bytes[VersionAt] = Version;
         bytes[7] = (byte)((suspect || IsSuspect ? SuspectBit : 0) | (IsUnsure ? UnsureBit : 0));
         _bootId.CopyTo(bytes, 8);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(48), identity.Device);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using BitmapLedger.Bitmaps;
 
 namespace BitmapLedger.Journal;
 
@@ -23,21 +24,31 @@ internal sealed class FlushNote : IDisposable
         Failed = 2,
     }
 
+    public static string PathIn(string directory) => Path.Combine(directory, "flush");
+
     /// <summary>
     /// Whether a flush of the last run, which was killed in this boot, has failed. Where it was under way the system is
     /// asked, which tells it once: so the answer is noted first.
     /// </summary>
     public static bool HasFailed(JournalOptions options)
     {
-        using var file = options.Disk.TryOpen(PathOf(options), writable: true);
-        // Made, and never used: whoever made it was killed before his first flush.
-        if (file is null || file.Length == 0)
+        var path = PathIn(options.Directory);
+        using var file = options.Disk.TryOpen(path, writable: true);
+        if (file is null)
             return false;
-        Span<byte> bytes = stackalloc byte[Size];
-        if (file.Read(bytes, 0) < Size || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic)
+        State noted;
+        try
+        {
+            noted = Read(options.Disk, path);
+        }
+        catch (CorruptionException)
+        {
+            // The worst that may have stood there.
             return true;
-        if ((State)bytes[5] != State.UnderWay)
-            return (State)bytes[5] != State.None;
+        }
+
+        if (noted != State.UnderWay)
+            return noted != State.None;
         if (!HasForgotten(options))
             return false;
         Write(file, State.Failed);
@@ -51,13 +62,28 @@ internal sealed class FlushNote : IDisposable
         return options.Disk.HasForgotten(options.Directory) || data;
     }
 
+    /// <summary>Looks for damage. An empty note, or one of zeroes, is none: a power loss leaves that of what was never synced.</summary>
+    /// <exception cref="CorruptionException">The note is not what was written.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote it.</exception>
+    /// <exception cref="IOException">The disk reads nothing at all.</exception>
+    public static void Check(IJournalDisk disk, string directory)
+    {
+        if (WholeFile.ReadBytes(disk, PathIn(directory)) is { } bytes && bytes.AsSpan().ContainsAnyExcept((byte)0))
+            _ = Read(disk, PathIn(directory));
+    }
+
     /// <summary>Begins anew: what the last one said has been dealt with.</summary>
     public static FlushNote Open(JournalOptions options)
     {
-        var file = options.Disk.TryOpen(PathOf(options), writable: true) ?? options.Disk.Create(PathOf(options));
+        var path = PathIn(options.Directory);
+        var there = options.Disk.TryOpen(path, writable: true);
+        var file = there ?? options.Disk.Create(path + ".next");
         try
         {
             Write(file, State.None);
+            // Never there and empty: that would be damage.
+            if (there is null)
+                options.Disk.Move(path + ".next", path);
             return new(file);
         }
         catch
@@ -75,7 +101,17 @@ internal sealed class FlushNote : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private static string PathOf(JournalOptions options) => Path.Combine(options.Directory, "flush");
+    private static State Read(IJournalDisk disk, string path)
+    {
+        var bytes = WholeFile.ReadBytes(disk, path) ?? [];
+        if (bytes.Length != Size || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic)
+            throw new CorruptionException(path, 0, WholeFile.MagicFault);
+        if (bytes[4] > Version)
+            throw new FormatVersionException(path, bytes[4], Version);
+        return bytes[4] == Version && (State)bytes[5] <= State.Failed && bytes[6] == 0 && bytes[7] == 0
+            ? (State)bytes[5]
+            : throw new CorruptionException(path, 4, WholeFile.ValueFault);
+    }
 
     private static void Write(IJournalFile file, State state)
     {

@@ -19,6 +19,7 @@ public sealed record JournalCheck(
     /// <param name="directory">Its directory.</param>
     /// <param name="volumeId">Whose it is.</param>
     /// <param name="disk">Where it is.</param>
+    /// <exception cref="FormatVersionException">A later program wrote a file of it.</exception>
     public static JournalCheck Walk(string directory, Guid volumeId, IJournalDisk disk)
     {
         List<CorruptionException> damage = [];
@@ -43,6 +44,7 @@ public sealed record JournalCheck(
             if (SegmentFiles.FindLostHeader(disk, directory, headers) is { } lost)
                 damage.Add(new(lost, 0, SegmentHole.HeaderGone));
         });
+        Look(directory, damage, () => damage.AddRange(SmallFiles.FindDamage(disk, directory, volumeId)));
         var oldest = (headers.Count > 0 ? headers[0].LastLsn : 0) + 1;
         if (headers.Count > 0 && damage.Count == 0)
             Look(directory, damage, () => RequireEnd(disk, directory, headers[^1], walk));
@@ -66,7 +68,9 @@ public sealed record JournalCheck(
         }
         catch (IOException refusal)
         {
-            damage.Add(new(place, 0, refusal.Message));
+            // A disk that reads nothing says so once.
+            if (!damage.Exists(d => d.Place == place))
+                damage.Add(new(place, 0, refusal.Message));
         }
     }
 

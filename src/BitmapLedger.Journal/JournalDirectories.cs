@@ -4,22 +4,29 @@ namespace BitmapLedger.Journal;
 public static class JournalDirectories
 {
     /// <summary>What does not stand in segments: LSNs that were given, what a crash may have touched, what is to be told.</summary>
-    private static readonly string[] _goesOn = ["boot", "ceiling", "activity", "recovered"];
+    private static readonly Func<string, string>[] _goesOn =
+        [BootState.PathIn, LsnCeiling.PathIn, ActivityFile.PathIn, RecoveredWrites.PathIn, FlushNote.PathIn];
 
     /// <summary>
-    /// Sets a journal aside whose segments cannot be used, and begins a new one in its place. A crash at any point leaves the
-    /// old one, or the new one once <see cref="Finish"/> was called; the new one has all of what goes on.
+    /// Sets a journal aside of which something cannot be used, and begins a new one in its place. A crash at any point leaves the
+    /// old one, or the new one once <see cref="Finish"/> was called; the new one has all of what goes on and is whole. What of
+    /// it is not makes the new one say the least that there is to say.
     /// </summary>
     /// <param name="disk">Where the journal is.</param>
     /// <param name="directory">Its directory; the old journal lies beside it afterwards, numbered.</param>
-    public static void SetAside(IJournalDisk disk, string directory)
+    /// <param name="volumeId">Whose journal it is.</param>
+    /// <param name="lastLsn">The last LSN that the ledger knows of: it has all that can be read, and what is lost.</param>
+    public static void SetAside(IJournalDisk disk, string directory, Guid volumeId, long lastLsn)
     {
         var (parent, next) = (Path.GetDirectoryName(directory)!, Next(directory));
         foreach (var name in disk.Names(next))
             disk.Delete(Path.Combine(next, name));
         disk.CreateDirectory(next);
-        foreach (var name in disk.Names(directory).Intersect(_goesOn))
-            Copy(disk, Path.Combine(directory, name), Path.Combine(next, name));
+        var damaged = SmallFiles.FindDamage(disk, directory, volumeId).ConvertAll(d => d.Place);
+        foreach (var path in _goesOn.Select(p => p(directory)).Except(damaged))
+            Copy(disk, path, Path.Combine(next, Path.GetFileName(path)));
+        if (damaged.Contains(LsnCeiling.PathIn(directory)))
+            LsnCeiling.Replace(disk, next, Math.Max(lastLsn, FloorLsn(disk, next)));
         using (var mark = disk.Create(Path.Combine(next, JournalOpening.SetAsideMark)))
             mark.Sync();
         disk.SyncDirectory(next);
@@ -43,13 +50,19 @@ public static class JournalDirectories
         disk.SyncDirectory(Path.GetDirectoryName(directory)!);
     }
 
+    /// <summary>What the last run but one had already gone on above, where that can be read.</summary>
+    private static long FloorLsn(IJournalDisk disk, string directory) =>
+        BootState.Read(disk, directory, bootId: "", mounts: 0).FloorLsn;
+
     private static string Next(string directory) => directory + ".next";
 
     private static string Aside(string directory, int number) => $"{directory}.damaged-{number}";
 
     private static void Copy(IJournalDisk disk, string from, string to)
     {
-        using var source = disk.TryOpen(from, writable: false) ?? throw new FileNotFoundException("the file is gone", from);
+        using var source = disk.TryOpen(from, writable: false);
+        if (source is null)
+            return;
         var bytes = new byte[source.Length];
         var length = source.Read(bytes, 0);
         using var copy = disk.Create(to);

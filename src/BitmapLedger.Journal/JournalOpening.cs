@@ -38,7 +38,9 @@ internal sealed record JournalOpening(
         var used = boot.Exists || SegmentFiles.Headers(options.Disk, options.Directory, options.VolumeId).Count > 0;
         var wentDown = used && !boot.WasClosed && !boot.IsSameBoot;
         var killed = used && !boot.WasClosed && boot.IsSameBoot;
-        var suspect = (boot.IsSuspect && !boot.WasClosed) || (killed && FlushNote.HasFailed(options));
+        // Set aside, and what said how the last run ended was damaged too.
+        var unknown = !used && options.Disk.Names(options.Directory).Contains(SetAsideMark);
+        var suspect = unknown || (boot.IsSuspect && !boot.WasClosed) || (killed && FlushNote.HasFailed(options));
         if (suspect)
             ShowWhatIsOnDisk(options);
         // Under durability `process` all of it is told as lost then, and until it is nobody cares what is missing.
@@ -65,7 +67,7 @@ internal sealed record JournalOpening(
         if ((wentDown || suspect) && found.Segments.Count == 0 && options.Disk.Names(options.Directory).Contains(SetAsideMark))
             active = null;
         var inexact = power && (wentDown || suspect || active is null);
-        var recovered = inexact ? RecoveredWrites.Find(options, active, found) : RecoveredWrites.Read(options);
+        var recovered = inexact ? RecoveredWrites.Find(options, active, found) : RecoveredWrites.Read(options.Disk, options.Directory);
         if (inexact && recovered.Count > 0)
             RecoveredWrites.Write(options, recovered);
 
@@ -76,8 +78,8 @@ internal sealed record JournalOpening(
         try
         {
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
-            var unsure = !power && boot.IsSameBoot && (boot.IsUnsure || suspect);
-            boot.Open(Loss(options, boot, wentDown, suspect), lastLsn, marks.DataLsn, unsure);
+            var unsure = !power && (unknown || (boot.IsSameBoot && (boot.IsUnsure || suspect)));
+            boot.Open(Loss(options, boot, wentDown, suspect, unknown), lastLsn, marks.DataLsn, unsure);
             flush = FlushNote.Open(options);
         }
         catch
@@ -108,10 +110,12 @@ internal sealed record JournalOpening(
         options.Data?.ForgetUnwritten();
     }
 
-    private static LossReason Loss(JournalOptions options, BootState boot, bool wentDown, bool suspect)
+    private static LossReason Loss(JournalOptions options, BootState boot, bool wentDown, bool suspect, bool unknown)
     {
         if (boot.WasClosed && boot.Identity.IsOtherThan(options.Identity))
             return LossReason.ChangedWhileClosed;
+        if (unknown)
+            return LossReason.EndUnknown;
         if (options.Durability == JournalDurability.Power)
             return LossReason.None;
         return wentDown ? LossReason.MachineWentDown : suspect ? LossReason.NotDurable : LossReason.None;

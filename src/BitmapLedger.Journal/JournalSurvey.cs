@@ -44,6 +44,7 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
     /// <summary>Walks the journal from its oldest record on.</summary>
     /// <returns>What it finds, in LSN order; nothing larger than a segment is in memory at once.</returns>
     /// <exception cref="IOException">The disk reads nothing at all: then nobody knows what is damaged.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote a file of it: that is no damage.</exception>
     public IEnumerable<JournalStretch> Read()
     {
         long previous = 0;
@@ -75,6 +76,8 @@ public sealed class JournalSurvey(string directory, Guid volumeId, IJournalDisk 
         if (_isDamageAnyway)
             EndDamage(toLsn: null);
         Flush();
+        foreach (var damage in SmallFiles.FindDamage(disk, directory, volumeId))
+            _found.Add(new JournalStretch.Damaged(damage.Place, damage.OffsetBytes, _lastLsn, _lastLsn, damage.Fault) { HoldsRecords = false });
         foreach (var stretch in TakeFound())
             yield return stretch;
     }

@@ -61,6 +61,7 @@ public sealed partial class JournalWriter
         LossReason.None => null,
         LossReason.MachineWentDown => "the machine went down while the volume was open, and durability 'process' does not cover that",
         LossReason.ChangedWhileClosed => "the file was changed while the volume was closed",
+        LossReason.EndUnknown => "the journal was damaged where it says how it was closed",
         _ => "the disk refused to make the data durable, and durability 'process' does not know what that touched",
     };
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using BitmapLedger.Bitmaps;
 
 namespace BitmapLedger.Journal;
 
@@ -10,7 +11,14 @@ namespace BitmapLedger.Journal;
 internal sealed class LsnCeiling
 {
     private const uint Magic = 0x434C_4D42; // "BMLC" as it lies on disk
+    private const byte Version = 1;
+    private const int VersionAt = 4;
     private const int Size = 20;
+
+    /// <summary>More LSNs than can have been given that neither ledger nor disk knows of: their records are in memory, and
+    /// of so many would be 256 GiB.</summary>
+    private const long LsnsUnknownMax = 1L << 32;
+
     private readonly IJournalDisk _disk;
     private readonly string _path;
     private readonly long _ahead;
@@ -28,14 +36,27 @@ internal sealed class LsnCeiling
     /// <summary>The ceiling; 0 when there is none yet.</summary>
     public long Value => Volatile.Read(ref _value);
 
+    public static string PathIn(string directory) => Path.Combine(directory, "ceiling");
+
+    /// <summary>Reads it; changes nothing.</summary>
+    /// <exception cref="CorruptionException">The file is not what was written.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote it.</exception>
     public static LsnCeiling Read(IJournalDisk disk, string directory, long ahead)
     {
-        var path = Path.Combine(directory, "ceiling");
-        var value = WholeFile.Read(disk, path, Magic) is { Length: >= Size - sizeof(uint) } bytes
-            ? BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(8))
-            : 0;
-        return new(disk, path, ahead, value);
+        var path = PathIn(directory);
+        if (WholeFile.Read(disk, path, Magic, VersionAt, Version) is not { } bytes)
+            return new(disk, path, ahead, 0);
+        return bytes[VersionAt] == Version && bytes.Length == Size - sizeof(uint) && BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(8)) is var value and >= 0
+            ? new(disk, path, ahead, value)
+            : throw new CorruptionException(path, 0, WholeFile.ValueFault);
     }
+
+    /// <summary>Makes a ceiling in place of one that nobody can read any more.</summary>
+    /// <param name="disk">Where the journal is.</param>
+    /// <param name="directory">Its directory.</param>
+    /// <param name="lsn">The last LSN that anybody knows of.</param>
+    public static void Replace(IJournalDisk disk, string directory, long lsn) =>
+        new LsnCeiling(disk, PathIn(directory), LsnsUnknownMax, 0).Raise(lsn);
 
     /// <summary>Raises the ceiling where less than half of what was set ahead is left: early enough, and by somebody who
     /// may wait, so that a write hardly ever has to.</summary>
@@ -57,7 +78,7 @@ internal sealed class LsnCeiling
     {
         var bytes = new byte[Size];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        bytes[4] = 1;
+        bytes[VersionAt] = Version;
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(8), lsn + _ahead);
         WholeFile.Write(_disk, _path, bytes);
         Volatile.Write(ref _value, lsn + _ahead);

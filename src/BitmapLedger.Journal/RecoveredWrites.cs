@@ -14,19 +14,37 @@ internal static class RecoveredWrites
     private const int ExtentsMax = 16_384;
 
     private const uint Magic = 0x5257_4D42; // "BMWR" as it lies on disk
+    private const byte Version = 1;
+    private const int VersionAt = 4;
+    private const int CountAt = 8;
     private const int HeaderBytes = 16;
     private const int ExtentBytes = 2 * sizeof(long);
     private const int CoarserShift = 3;
 
-    public static IReadOnlyList<Extent> Read(JournalOptions options)
+    public static string PathIn(string directory) => Path.Combine(directory, "recovered");
+
+    /// <summary>What the ledger does not know of yet; empty when there is no such file.</summary>
+    /// <exception cref="CorruptionException">The file is not what was written.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote it.</exception>
+    public static IReadOnlyList<Extent> Read(IJournalDisk disk, string directory)
     {
-        if (WholeFile.Read(options.Disk, PathOf(options), Magic) is not { } bytes)
+        var path = PathIn(directory);
+        if (WholeFile.Read(disk, path, Magic, VersionAt, Version) is not { } bytes)
             return [];
         List<Extent> extents = [];
+        if (bytes[VersionAt] != Version || (bytes.Length - HeaderBytes) % ExtentBytes != 0
+            || (bytes.Length - HeaderBytes) / ExtentBytes != BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(CountAt)))
+            throw new CorruptionException(path, CountAt, WholeFile.ValueFault);
         for (var at = HeaderBytes; at + ExtentBytes <= bytes.Length; at += ExtentBytes)
-            extents.Add(new(
+        {
+            var extent = new Extent(
                 BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at)),
-                BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at + sizeof(long)))));
+                BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at + sizeof(long))));
+            if (extent.Offset < 0 || extent.Length <= 0 || extent.Length > long.MaxValue - extent.Offset)
+                throw new CorruptionException(path, at, WholeFile.ValueFault);
+            extents.Add(extent);
+        }
+
         return extents;
     }
 
@@ -34,8 +52,8 @@ internal static class RecoveredWrites
     {
         var bytes = new byte[HeaderBytes + extents.Count * ExtentBytes + sizeof(uint)];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        bytes[4] = 1;
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(8), extents.Count);
+        bytes[VersionAt] = Version;
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(CountAt), extents.Count);
         for (var i = 0; i < extents.Count; i++)
         {
             var at = bytes.AsSpan(HeaderBytes + i * ExtentBytes);
@@ -66,7 +84,7 @@ internal static class RecoveredWrites
         var map = new NativeBitmap(options.VolumeBytes, granularity);
         try
         {
-            foreach (var extent in Read(options).Concat(active ?? [new(0, options.VolumeBytes)]))
+            foreach (var extent in Read(options.Disk, options.Directory).Concat(active ?? [new(0, options.VolumeBytes)]))
                 Mark(map, extent.Offset, extent.Length);
             new SegmentWalk(options.Disk, options.Directory, found.Segments).ReadAll((record, _) =>
             {
@@ -97,5 +115,5 @@ internal static class RecoveredWrites
             map.MarkDirty(offset, Math.Min(length, map.VolumeBytes - offset));
     }
 
-    private static string PathOf(JournalOptions options) => Path.Combine(options.Directory, "recovered");
+    private static string PathOf(JournalOptions options) => PathIn(options.Directory);
 }

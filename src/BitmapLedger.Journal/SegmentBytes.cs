@@ -3,7 +3,7 @@ using BitmapLedger.Bitmaps;
 namespace BitmapLedger.Journal;
 
 /// <summary>
-/// The bytes of a segment, also of one that its disk does not give whole. A place that cannot be read is damage like any
+/// The bytes of a segment, or of another file of a journal, also of one that its disk does not give whole. A place that cannot be read is damage like any
 /// other while the disk reads at all; one that reads nothing tells nothing of what is on it.
 /// </summary>
 internal sealed class SegmentBytes
@@ -41,7 +41,7 @@ internal sealed class SegmentBytes
         return read;
     }
 
-    /// <summary>Reads a segment that must be readable from its first byte to its last.</summary>
+    /// <summary>Reads a file that must be readable from its first byte to its last.</summary>
     /// <returns>Null when it is not there.</returns>
     /// <exception cref="CorruptionException">A place of it cannot be read.</exception>
     /// <exception cref="IOException">The disk reads nothing at all.</exception>

@@ -26,6 +26,7 @@ internal static class SegmentFiles
 
     /// <summary>The headers of the segments in use, ascending; one that was only prepared is left out.</summary>
     /// <exception cref="CorruptionException">A header is damaged, cannot be read, or belongs to another volume.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote one.</exception>
     public static List<SegmentHeader> Headers(IJournalDisk disk, string directory, Guid volumeId)
     {
         List<SegmentHeader> headers = [];
@@ -37,6 +38,7 @@ internal static class SegmentFiles
 
     /// <summary>The header of one segment; null when it is not there, or was only prepared.</summary>
     /// <exception cref="CorruptionException">It is damaged, cannot be read, or belongs to another volume.</exception>
+    /// <exception cref="FormatVersionException">A later program wrote it.</exception>
     public static SegmentHeader? Header(IJournalDisk disk, string directory, Guid volumeId, long number)
     {
         Span<byte> sector = stackalloc byte[SegmentHeader.Size];
@@ -45,6 +47,7 @@ internal static class SegmentFiles
         var length = file is null ? 0 : SegmentBytes.ReadBefore(disk, path, file, sector, 0);
         if (!sector[..length].ContainsAnyExcept((byte)0))
             return null;
+        SegmentHeader.RefuseLaterVersion(sector[..length], path);
         var header = SegmentHeader.TryRead(sector[..length], out var fault)
             ?? throw new CorruptionException(path, 0, fault);
         return header.VolumeId == volumeId && header.Number == number

@@ -29,6 +29,7 @@ public readonly record struct SegmentHeader(
     private const byte CurrentVersion = 3;
     private const byte OldestVersion = 1;
     private const byte FirstWithStoredLsn = 3;
+    private const int VersionOffset = 4;
     private const int ChecksumOffset = Size - sizeof(uint);
 
     /// <summary>Version of the format that it is written in.</summary>
@@ -68,7 +69,7 @@ public readonly record struct SegmentHeader(
         var sector = target[..Size];
         sector.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(sector, Magic);
-        sector[4] = CurrentVersion;
+        sector[VersionOffset] = CurrentVersion;
         sector[5] = Rewrites ? (byte)1 : (byte)0;
         sector[6] = Durability == JournalDurability.Power ? (byte)1 : (byte)0;
         VolumeId.TryWriteBytes(sector[8..]);
@@ -83,6 +84,16 @@ public readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ChecksumOffset..], Crc32C.Of(sector[..ChecksumOffset]));
     }
 
+    /// <summary>Refuses a header that is whole and of a version that only a later program reads: magic, version and checksum stay
+    /// where they are.</summary>
+    /// <exception cref="FormatVersionException">It is.</exception>
+    public static void RefuseLaterVersion(ReadOnlySpan<byte> source, string path)
+    {
+        if (source.Length >= Size && source[VersionOffset] > CurrentVersion && BinaryPrimitives.ReadUInt32LittleEndian(source) == Magic
+            && BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) == Crc32C.Of(source[..ChecksumOffset]))
+            throw new FormatVersionException(path, source[VersionOffset], CurrentVersion);
+    }
+
     /// <summary>Reads and verifies a header; null when the sector holds none, and then <paramref name="fault"/> says
     /// why.</summary>
     public static SegmentHeader? TryRead(ReadOnlySpan<byte> source, out string fault)
@@ -94,11 +105,10 @@ public readonly record struct SegmentHeader(
             fault = "the segment was prepared and never used";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(source) != Magic)
             fault = "this is no journal segment";
-        else if (source[4] is < OldestVersion or > CurrentVersion)
-            fault = $"a journal of version {source[4]}; this program reads versions {OldestVersion} to {CurrentVersion}";
-        else if (
-            BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(source[ChecksumOffset..]) != Crc32C.Of(source[..ChecksumOffset]))
             fault = "the checksum of the segment's header does not match";
+        else if (source[VersionOffset] is < OldestVersion or > CurrentVersion)
+            fault = $"a journal of version {source[VersionOffset]}; this program reads versions {OldestVersion} to {CurrentVersion}";
         if (fault.Length > 0)
             return null;
 
@@ -113,7 +123,7 @@ public readonly record struct SegmentHeader(
             new(BinaryPrimitives.ReadInt64LittleEndian(source[64..]), BinaryPrimitives.ReadInt64LittleEndian(source[72..])),
             source[5] != 0)
         {
-            Version = source[4],
+            Version = source[VersionOffset],
             Durability = source[6] == 0 ? JournalDurability.Process : JournalDurability.Power,
             StoredLsn = BinaryPrimitives.ReadInt64LittleEndian(source[80..]),
         };

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using BitmapLedger.Testing;
 
 namespace BitmapLedger.EndToEnd.Tests;
@@ -19,7 +20,7 @@ internal static class JournalFiles
         // One journal a volume, and the volume's spec names its image.
         var volumes = File.ReadAllText(Path.Combine(ledger.DataDirectory, "agent", "volumes.json"));
         using var document = System.Text.Json.JsonDocument.Parse(volumes);
-        var id = document.RootElement.EnumerateArray()
+        var id = document.RootElement.GetProperty("volumes").EnumerateArray()
             .Single(v => v.GetProperty("name").GetString() == image).GetProperty("id").GetString()!;
         return Path.Combine(ledger.DataDirectory, "journal", id);
     }
@@ -45,6 +46,16 @@ internal static class JournalFiles
         var lost = Read(path, at, HeaderBytes).Chunk(SlotBytes).Select(slot => LsnOfWrite(slot)).OfType<long>().ToList();
         Write(path, at, new byte[HeaderBytes]);
         return (path, at, lost);
+    }
+
+    /// <summary>Makes a file of a later version of one that ends with its checksum.</summary>
+    public static void RaiseVersion(string path, int versionAt, byte version)
+    {
+        var bytes = File.ReadAllBytes(path);
+        bytes[versionAt] = version;
+        var checksum = ~bytes[..^sizeof(uint)].Aggregate(uint.MaxValue, BitOperations.Crc32C);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(bytes.Length - sizeof(uint)), checksum);
+        File.WriteAllBytes(path, bytes);
     }
 
     /// <summary>Whether the journal says that it is durable up to an LSN.</summary>

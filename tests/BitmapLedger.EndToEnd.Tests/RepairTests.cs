@@ -131,6 +131,113 @@ public sealed class RepairTests
         ledger.Bml("check").Expect();
     }
 
+    [Theory]
+    [InlineData("boot")]
+    [InlineData("ceiling")]
+    [InlineData("recovered")]
+    public async Task A_damaged_file_beside_the_segments_is_refused_by_name_and_repair_loses_no_record_and_counts_all_as_written(string name)
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("volume", "create", "w", "--size", "64M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        var file = Path.Combine(JournalFiles.Of(ledger, "v"), name);
+        WriteUnshipped(ledger, 40);
+        ledger.Kill("agent");
+        File.WriteAllBytes(file, new byte[20]);
+
+        await ledger.ServeAsync();
+
+        Assert.Equal("damaged", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+        Assert.Equal("serving", ledger.Json("volume", "show", "w").GetProperty("state").GetString());
+        var refused = ledger.Bml("bitmap", "add", "v", "b1").Expect(12).Error;
+        Assert.Contains($"{file} is damaged at byte 0: the file does not begin as it should", refused, StringComparison.Ordinal);
+        Assert.Contains("bml repair v", refused, StringComparison.Ordinal);
+        Assert.Contains($"{file} is damaged at byte 0", ledger.Bml("check").Expect(2).Output, StringComparison.Ordinal);
+        Tool.Run("nbdinfo", "--size", ledger.Export("v")).Expect(1);
+
+        var gap = Assert.Single(ledger.Json("repair", "v").GetProperty("damage").EnumerateArray());
+
+        Assert.Equal((file, 0), (gap.GetProperty("file").GetString(), gap.GetProperty("byte").GetInt64()));
+        Assert.Equal((40, 40), (gap.GetProperty("from_lsn").GetInt64(), gap.GetProperty("to_lsn").GetInt64()));
+        AssertEachWriteOnceBut(ledger, 40);
+        var history = ledger.Json("history", "v", "--type", "TrackingLost").GetProperty("events").EnumerateArray().ToList();
+        Assert.Contains($"{file} is damaged at byte 0", history[0].GetProperty("data").GetRawText(), StringComparison.Ordinal);
+        Assert.Equal([(0, 64L << 20)], Extents.Of(ledger.Json("changed", "v", "--from", "lsn:40")));
+        NbdShell.Write(ledger.Export("v"), [(50 * Block, 512)]);
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+        ledger.Bml("check").Expect();
+        Assert.False(ledger.Json("repair", "v").GetProperty("repaired").GetBoolean());
+    }
+
+    // Under a running agent nothing reads it, and nothing goes wrong before it is looked for.
+    [Fact]
+    public async Task A_damaged_activity_log_is_named_by_check_and_repaired_under_a_running_agent_and_at_a_start_tells_everything()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        NbdShell.Write(ledger.Export("v"), [(Block, 512)]);
+        var file = Path.Combine(JournalFiles.Of(ledger, "v"), "activity");
+        File.WriteAllBytes(file, [.. File.ReadAllBytes(file)[..512], .. new byte[16 * 512]]);
+
+        Assert.Contains($"{file} is damaged at byte 512", ledger.Bml("check").Expect(2).Output, StringComparison.Ordinal);
+        Assert.True(ledger.Json("repair", "v").GetProperty("repaired").GetBoolean());
+        AssertAllDirty(ledger);
+        ledger.Bml("check").Expect();
+
+        ledger.Json("checkpoint", "create", "v", "repaired");
+        ledger.Kill("serve", "server", "agent");
+        File.WriteAllBytes(file, []);
+        await ledger.ServeAsync();
+        var since = ledger.Json("changed", "v", "--from", "checkpoint:repaired");
+        Assert.False(since.GetProperty("exact").GetBoolean());
+        Assert.Equal([(0, 64L << 20)], Extents.Of(since));
+        ledger.Bml("check").Expect();
+    }
+
+    [Fact]
+    public async Task A_file_of_a_later_version_is_refused_by_its_version_and_repair_leaves_it_alone()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        NbdShell.Write(ledger.Export("v"), [(Block, 512)]);
+        var journal = JournalFiles.Of(ledger, "v");
+        await ledger.StopAsync();
+        var before = File.ReadAllBytes(Path.Combine(journal, "boot"));
+        JournalFiles.RaiseVersion(Path.Combine(journal, "boot"), versionAt: 6, version: 9);
+
+        await ledger.ServeAsync();
+
+        var named = $"{journal}/boot is of version 9";
+        Assert.Equal("away", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+        Assert.Contains(named, ledger.Bml("repair", "v").Expect(1).Error, StringComparison.Ordinal);
+        Assert.Contains(named, ledger.Bml("check").Expect(1).Error, StringComparison.Ordinal);
+        await ledger.StopAsync();
+        File.WriteAllBytes(Path.Combine(journal, "boot"), before);
+        await ledger.ServeAsync();
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+        Assert.True(ledger.Json("changed", "v", "--from", "start").GetProperty("exact").GetBoolean());
+    }
+
+    [Fact]
+    public async Task An_agent_whose_list_of_volumes_is_damaged_offers_them_again_when_the_server_comes()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        NbdShell.Write(ledger.Export("v"), [(Block, 512)]);
+        await ledger.StopAsync();
+        var list = Path.Combine(ledger.DataDirectory, "agent", "volumes.json");
+        File.WriteAllText(list, File.ReadAllText(list).Replace("\"v\"", "\"u\"", StringComparison.Ordinal));
+
+        await ledger.ServeAsync();
+
+        Assert.Equal("serving", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+        Assert.Contains($"{list} is damaged at byte 0", ledger.Logs(), StringComparison.Ordinal);
+        Assert.True(ledger.Json("changed", "v", "--from", "start").GetProperty("exact").GetBoolean());
+        Assert.True(ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
+    }
+
     [Fact]
     public async Task A_whole_journal_needs_no_repair_and_an_unknown_volume_has_none()
     {

@@ -148,7 +148,7 @@ internal sealed partial class Life : IDisposable
         {
             JournalDirectories.Finish(_disk, Journal);
             if (_disk.Names(Journal).Any(n => n.EndsWith(".seg", StringComparison.Ordinal)))
-                JournalDirectories.SetAside(_disk, Journal);
+                JournalDirectories.SetAside(_disk, Journal, _id, _ledger.LastLsn);
         }
         catch (SimulatedCrashException)
         {

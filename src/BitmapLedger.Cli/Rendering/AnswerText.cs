@@ -144,8 +144,9 @@ internal static class AnswerText
 
         foreach (var gap in answer.Damage)
             output.WriteLine(
-                $"{answer.Volume}: {gap.File}, byte {gap.Byte}: {gap.Fault}; " +
-                $"writes after lsn {gap.FromLsn} up to {(gap.ToLsn is { } to ? $"lsn {to}" : "the end")} are lost");
+                $"{answer.Volume}: {gap.File}, byte {gap.Byte}: {gap.Fault}; " + (gap.ToLsn == gap.FromLsn
+                    ? "no record of a write is missing"
+                    : $"writes after lsn {gap.FromLsn} up to {(gap.ToLsn is { } to ? $"lsn {to}" : "the end")} are lost"));
         output.WriteLine(
             $"{answer.Volume}: event {answer.Event}, goes on after lsn {answer.Lsn}; the damaged journal lies in {answer.SetAside}");
     }

@@ -137,7 +137,8 @@ public sealed record SlicesAnswer(IReadOnlyList<SliceAnswer> Slices, string? Nex
 public sealed record CommandsAnswer(IReadOnlyList<CommandAnswer> Volumes);
 
 /// <summary>A stretch of a journal that could not be read.</summary>
-/// <param name="File">The segment.</param>
+/// <param name="File">The segment, or the file that says how the journal stands: then no record is missing, and every block counts
+/// as written all the same.</param>
 /// <param name="Byte">Where the damage starts in it.</param>
 /// <param name="Fault">What is wrong, in words.</param>
 /// <param name="FromLsn">LSN after which writes are missing.</param>

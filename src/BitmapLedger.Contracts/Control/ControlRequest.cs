@@ -128,7 +128,9 @@ public sealed record AcknowledgeLoss(Guid Id) : ControlRequest;
 /// A volume that is open is refused with <c>busy</c>; one without a journal is no error (a retry).
 /// </summary>
 /// <param name="Id">Volume id.</param>
-public sealed record SetJournalAside(Guid Id) : ControlRequest;
+/// <param name="Volume">The volume as the ledger knows it, which has recorded all that can be read of the journal. What is in its
+/// image is made durable first: the records that told which of it is not go out of the way.</param>
+public sealed record SetJournalAside(Guid Id, VolumeSpec? Volume = null) : ControlRequest;
 
 /// <summary>Another quota for the journal of a volume, from now on and after a restart of the Agent.</summary>
 /// <param name="Id">Volume id.</param>

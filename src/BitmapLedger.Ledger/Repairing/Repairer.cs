@@ -6,6 +6,7 @@ using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Journal;
+using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
@@ -18,8 +19,8 @@ namespace BitmapLedger.Ledger.Repairing;
 /// anywhere and asked again it goes on where it was: writes that the stream has are not appended twice.
 /// </summary>
 public sealed class Repairer(
-    VolumeStreams streams, Lanes lanes, IAgent agent, Shipper shipper, Reconciler reconciler, LedgerSettings settings,
-    TimeProvider clock)
+    VolumeStreams streams, Lanes lanes, IAgent agent, Shipper shipper, Reconciler reconciler, Volumes volumes,
+    LedgerSettings settings, TimeProvider clock)
 {
     /// <summary>Repairs the journal of a volume; one that is whole stays as it is.</summary>
     /// <param name="name">The volume.</param>
@@ -63,7 +64,7 @@ public sealed class Repairer(
         if (IsDamaged(id))
             (state, damage) = await RecordAsync(state, origin, cancellation);
         if (damage.Count > 0)
-            await agent.AskAsync(new SetJournalAside(id), cancellation);
+            await agent.AskAsync(new SetJournalAside(id, volumes.Spec(state)), cancellation);
 
         await reconciler.MeetInLaneAsync(id, cancellation);
         return new(
@@ -108,8 +109,9 @@ public sealed class Repairer(
         {
             var to = stretch.ToLsn ?? state.LastLsn;
             // A stretch that held no write, or whose writes the stream has, loses nothing.
-            if (stretch.ToLsn is not null && (to <= state.LastLsn || to == stretch.AfterLsn))
+            if (stretch.HoldsRecords && stretch.ToLsn is not null && (to <= state.LastLsn || to == stretch.AfterLsn))
                 continue;
+            to = Math.Max(to, state.LastLsn);
             var why = $"{stretch.File} is damaged at byte {stretch.FromByte}: {stretch.Fault}";
             state = await AppendAsync(
                 new TrackingLost(state.LastLsn, to, why, to), state, time, origin, cancellation);

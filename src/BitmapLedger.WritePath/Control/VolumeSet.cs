@@ -56,9 +56,10 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     /// <summary>Opens and offers what was offered before this process started.</summary>
     /// <param name="complain">Called for each volume that cannot be opened; the others go on.</param>
+    /// <exception cref="FormatVersionException">A later program wrote down what was offered.</exception>
     public void Recover(Action<string> complain)
     {
-        foreach (var spec in _file.Read())
+        foreach (var spec in Remembered(complain))
         {
             try
             {
@@ -71,6 +72,20 @@ public sealed class VolumeSet : IExportSource, IDisposable
         }
 
         _exports = Published();
+    }
+
+    /// <summary>What was offered. Where that is damaged the Server, which knows it as well, has it offered again.</summary>
+    private IReadOnlyList<VolumeSpec> Remembered(Action<string> complain)
+    {
+        try
+        {
+            return _file.Read();
+        }
+        catch (CorruptionException damage)
+        {
+            complain($"{damage.Message}; nothing is offered before the server says what");
+            return [];
+        }
     }
 
     /// <summary>The volumes that are open now.</summary>
@@ -109,7 +124,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     DigestLive live => LookAt(live),
                     MakeDurable durable => MakeOneDurable(Find(durable.Id)),
                     AcknowledgeLoss known => Done(() => Find(known.Id).Journal.AcknowledgeLoss()),
-                    SetJournalAside aside => Done(() => SetAside(aside.Id)),
+                    SetJournalAside aside => Done(() => SetAside(aside)),
                     SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
                     ListExports => ShowExports(),
@@ -233,12 +248,20 @@ public sealed class VolumeSet : IExportSource, IDisposable
         }
     }
 
-    private void SetAside(Guid id)
+    private void SetAside(SetJournalAside request)
     {
-        if (_volumes.TryGetValue(id, out var open))
+        if (_volumes.TryGetValue(request.Id, out var open))
             throw new BackendException("busy", $"volume '{open.Spec.Name}' is open; close it first");
-        if (Directory.Exists(JournalDirectory(id)))
-            JournalDirectories.SetAside(PosixDisk.Instance, JournalDirectory(id));
+        if (!Directory.Exists(JournalDirectory(request.Id)))
+            return;
+        if (request.Volume is { ReadOnly: false } volume)
+        {
+            using var data = RawFileBackend.Open(volume.File, readOnly: false);
+            if (data.Flush() != 0)
+                throw new BackendException("failed", $"the disk refuses to make '{volume.File}' durable; when it is well, ask again");
+        }
+
+        JournalDirectories.SetAside(PosixDisk.Instance, JournalDirectory(request.Id), request.Id, request.Volume?.MinLsn ?? 0);
     }
 
     private void SetQuotaOf(SetQuota request)
