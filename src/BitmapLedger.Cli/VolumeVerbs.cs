@@ -29,7 +29,7 @@ internal static class VolumeVerbs
     private static Command Create(GlobalOptions global)
     {
         var name = Arguments.Name();
-        var size = new Option<string>("--size") { Description = "Size, e.g. 20G", Required = true };
+        var size = new Option<string>("--size") { Description = "Size, e.g. 20G, rounded up to a multiple of 512 bytes", Required = true };
         var file = Arguments.Text("--file", "Where the sparse file goes (default: the data directory)");
         var (durability, whenFull) = Policies();
         var verb = new Command(

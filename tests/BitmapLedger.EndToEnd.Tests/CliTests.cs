@@ -119,6 +119,18 @@ public sealed class CliTests(ServedVolume served) : IClassFixture<ServedVolume>
     }
 
     [Fact]
+    public void A_new_volume_is_whole_sectors_as_qemu_makes_it_so_that_it_may_be_resized_to_what_it_is()
+    {
+        _ledger.Json("volume", "create", "odd", "--size", "1000000");
+
+        Assert.Equal(1_000_448, _ledger.Json("volume", "show", "odd").GetProperty("size").GetInt64());
+        Assert.Equal("1000448", Tool.Run("nbdinfo", "--size", _ledger.Export("odd")).Expect().Output.Trim());
+        _ledger.Json("volume", "resize", "odd", "--size", "1000448");
+        _ledger.Bml("volume", "resize", "odd", "--size", "1000000").Expect(64);
+        _ledger.Json("volume", "remove", "odd");
+    }
+
+    [Fact]
     public void Maps_and_totals_are_nbdinfos_to_the_letter()
     {
         _ledger.Json("volume", "create", "mapped", "--size", "1000000");

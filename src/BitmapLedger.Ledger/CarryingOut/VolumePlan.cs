@@ -14,6 +14,9 @@ internal sealed record VolumePlan(
     /// itself.</summary>
     private const long SizeMax = 1L << 60;
 
+    /// <summary>As QEMU: what it makes is whole sectors, rounded up, and what it resizes has to be asked for in such.</summary>
+    private const long SectorBytes = 512;
+
     public static VolumePlan Of(CreateVolumeRequest request, LedgerSettings settings)
     {
         var durability = OneOf("durability", request.Durability ?? "power", "power", "process");
@@ -25,7 +28,8 @@ internal sealed record VolumePlan(
                 ErrorCode.BadArgument, $"{request.Size ?? 0} is no size of a volume",
                 "take 1 byte to 1 EiB, for example 20G");
         var file = request.File ?? Path.Combine(settings.DataDirectory, "volumes", $"{request.Name}.img");
-        return new(file, size, $"file:{file}", request.ReadOnly, durability, whenFull);
+        var sectors = (size + SectorBytes - 1) / SectorBytes;
+        return new(file, sectors * SectorBytes, $"file:{file}", request.ReadOnly, durability, whenFull);
     }
 
     /// <summary>Makes the sparse file of a new volume; true when it did.</summary>
