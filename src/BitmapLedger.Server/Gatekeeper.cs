@@ -12,21 +12,27 @@ internal sealed class GatekeeperToken
     public GatekeeperToken(string dataDirectory)
     {
         var path = ServerFiles.Token(dataDirectory);
-        if (!File.Exists(path))
-        {
-            using var file = new FileStream(path, new FileStreamOptions
-            {
-                Mode = FileMode.CreateNew,
-                Access = FileAccess.Write,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            });
-            file.Write(Encoding.ASCII.GetBytes(RandomNumberGenerator.GetHexString(64, lowercase: true)));
-        }
-
+        // Never synced: a power loss may leave it empty, or zeroes.
+        if (!File.Exists(path) || File.ReadAllText(path).Trim() is var kept && (kept.Length == 0 || kept.Any(c => c is <= ' ' or > '~')))
+            Make(path);
         Expected = Encoding.ASCII.GetBytes("Bearer " + File.ReadAllText(path).Trim());
     }
 
     public byte[] Expected { get; }
+
+    private static void Make(string path)
+    {
+        var next = path + ".next";
+        File.Delete(next);
+        using (var file = new FileStream(next, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        }))
+            file.Write(Encoding.ASCII.GetBytes(RandomNumberGenerator.GetHexString(64, lowercase: true)));
+        File.Move(next, path, overwrite: true);
+    }
 }
 
 /// <summary>The unix socket's mode guards it; over TCP another local user is a stranger and shows the token.</summary>

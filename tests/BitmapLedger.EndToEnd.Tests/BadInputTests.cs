@@ -246,6 +246,25 @@ public sealed class BadInputTests(ServedVolume served) : IClassFixture<ServedVol
     }
 
     [Fact]
+    public async Task A_token_that_a_power_loss_left_empty_or_zeroed_is_made_anew()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        var path = Path.Combine(ledger.DataDirectory, "run", "http.token");
+        var token = await File.ReadAllTextAsync(path);
+        foreach (var left in new[] { "", new string('\0', 64) })
+        {
+            await ledger.StopAsync();
+            await File.WriteAllTextAsync(path, left);
+            await ledger.ServeAsync();
+
+            var made = await File.ReadAllTextAsync(path);
+            Assert.Matches("^[0-9a-f]{64}$", made);
+            Assert.NotEqual(token, made);
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
+        }
+    }
+
+    [Fact]
     public void Sockets_and_directories_are_private_to_the_user()
     {
         foreach (var path in new[] { "run/nbd.sock", "run/api.sock", "run/control.sock", "run/http.token" })
