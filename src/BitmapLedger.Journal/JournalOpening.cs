@@ -114,10 +114,10 @@ internal sealed record JournalOpening(
     {
         if (boot.WasClosed && boot.Identity.IsOtherThan(options.Identity))
             return LossReason.ChangedWhileClosed;
-        if (unknown)
-            return LossReason.EndUnknown;
         if (options.Durability == JournalDurability.Power)
             return LossReason.None;
+        if (unknown)
+            return LossReason.EndUnknown;
         return wentDown ? LossReason.MachineWentDown : suspect ? LossReason.NotDurable : LossReason.None;
     }
 }

@@ -46,7 +46,8 @@ internal sealed class LsnCeiling
         var path = PathIn(directory);
         if (WholeFile.Read(disk, path, Magic, VersionAt, Version) is not { } bytes)
             return new(disk, path, ahead, 0);
-        return bytes[VersionAt] == Version && bytes.Length == Size - sizeof(uint) && BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(8)) is var value and >= 0
+        return bytes[VersionAt] == Version && bytes.Length == Size - sizeof(uint)
+            && BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(8)) is var value and >= 0
             ? new(disk, path, ahead, value)
             : throw new CorruptionException(path, 0, WholeFile.ValueFault);
     }

@@ -147,14 +147,20 @@ internal sealed partial class Life : IDisposable
         try
         {
             JournalDirectories.Finish(_disk, Journal);
-            if (_disk.Names(Journal).Any(n => n.EndsWith(".seg", StringComparison.Ordinal)))
+            if (_disk.Names(Journal).Any(n => n.EndsWith(".seg", StringComparison.Ordinal)) || IsDamaged())
+            {
+                // No client is left: nothing happens meanwhile.
+                _depth++;
+                _ = _data.Flush();
                 JournalDirectories.SetAside(_disk, Journal, _id, _ledger.LastLsn);
+            }
         }
         catch (SimulatedCrashException)
         {
             done = false;
         }
 
+        _depth = 0;
         if (_world.Chance(2))
         {
             LosePower();
@@ -167,6 +173,8 @@ internal sealed partial class Life : IDisposable
 
         return done;
     }
+
+    private bool IsDamaged() => new JournalSurvey(Journal, _id, _disk).Read().OfType<JournalStretch.Damaged>().Any();
 
     private void LosePower()
     {
@@ -254,7 +262,7 @@ internal sealed partial class Life : IDisposable
     private void Lie(int of)
     {
         if (_lies && !_world.HasLied && _world.Chance(of))
-            _world.HasLied = _disk.TryLie(_id);
+            _world.HasLied = _world.Chance(3) ? _disk.TryLoseSmallFile() : _disk.TryLie(_id);
     }
 
     /// <summary>Something happens while a write or a flush is under way.</summary>

@@ -118,6 +118,22 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         ],
         world.Random).TryLose();
 
+    /// <summary>The disk has lost a file beside the segments, without which the volume stays closed; false when there is none that
+    /// it had.</summary>
+    public bool TryLoseSmallFile()
+    {
+        string[] needed = ["journal/boot", "journal/ceiling", "journal/recovered"];
+        var there = needed.Where(_names.ContainsKey).Select(n => _names[n]).Where(i => i.Length > 0 && i.IsOnDisk(0)).ToList();
+        if (there.Count == 0)
+            return false;
+        var lost = there[world.Random.Next(there.Count)];
+        if (world.Chance(2))
+            lost.Zero(0);
+        else
+            lost.Spoil(0);
+        return true;
+    }
+
     /// <summary>For a mutant: forgets a file.</summary>
     public void Forget(string name)
     {

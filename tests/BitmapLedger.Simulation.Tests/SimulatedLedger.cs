@@ -71,6 +71,12 @@ internal sealed class SimulatedLedger(World world, Func<JournalReader> open, boo
             else if (stretch is JournalStretch.Damaged damaged)
             {
                 // Which of its writes the ledger has got it knows; of the others it knows nothing.
+                if (!damaged.HoldsRecords)
+                {
+                    Add(new([new(0, long.MaxValue)]));
+                    continue;
+                }
+
                 var last = damaged.ToLsn ?? long.MaxValue;
                 if (last <= Math.Max(LastLsn, damaged.AfterLsn))
                     continue;
