@@ -124,6 +124,24 @@ internal sealed class BootState
         return state;
     }
 
+    /// <summary>LSNs go on above this one too. A state that has no place for it goes: then they go on above the ceiling.</summary>
+    public static void RaiseFloor(IJournalDisk disk, string directory, long lsn)
+    {
+        var path = PathIn(directory);
+        if (WholeFile.Read(disk, path, Magic, VersionAt, Version) is not { } bytes)
+            return;
+        if (bytes[VersionAt] < FirstWithIdentity)
+        {
+            disk.Delete(path);
+            return;
+        }
+
+        var raised = new byte[Size];
+        bytes.CopyTo(raised, 0);
+        BinaryPrimitives.WriteInt64LittleEndian(raised.AsSpan(80), Math.Max(lsn, BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(80))));
+        WholeFile.Write(disk, path, raised);
+    }
+
     /// <summary>Marks the journal as open in this boot.</summary>
     /// <param name="loss">Why writes may be missing; what was not told yet stays.</param>
     /// <param name="floorLsn">LSNs go on above this.</param>

@@ -22,11 +22,15 @@ public static class JournalDirectories
         foreach (var name in disk.Names(next))
             disk.Delete(Path.Combine(next, name));
         disk.CreateDirectory(next);
-        var damaged = SmallFiles.FindDamage(disk, directory, volumeId).ConvertAll(d => d.Place);
+        var damage = new JournalSurvey(directory, volumeId, disk).Read().OfType<JournalStretch.Damaged>().ToList();
+        var damaged = damage.Where(d => !d.HoldsRecords).Select(d => d.File).ToList();
         foreach (var path in _goesOn.Select(p => p(directory)).Except(damaged))
             Copy(disk, path, Path.Combine(next, Path.GetFileName(path)));
         if (damaged.Contains(LsnCeiling.PathIn(directory)))
             LsnCeiling.Replace(disk, next, Math.Max(lastLsn, FloorLsn(disk, next)));
+        // Nobody knows which LSNs stood in a stretch that nothing follows.
+        if (damage.Exists(d => d.ToLsn is null))
+            BootState.RaiseFloor(disk, next, LsnCeiling.Read(disk, next, ahead: 0).Value);
         using (var mark = disk.Create(Path.Combine(next, JournalOpening.SetAsideMark)))
             mark.Sync();
         disk.SyncDirectory(next);

@@ -70,6 +70,32 @@ public sealed class UnreadablePlacesTests
             found.OfType<JournalStretch.Whole>().SelectMany(w => w.Writes.ToArray()).Select(w => w.Lsn));
     }
 
+    // What stood in the end of a journal was given, whether anybody can read it or not.
+    [Theory]
+    [InlineData(JournalDurability.Power)]
+    [InlineData(JournalDurability.Process)]
+    public void Behind_an_end_that_cannot_be_read_no_LSN_is_given_twice(JournalDurability durability)
+    {
+        using var scratch = new ScratchDirectory();
+        var journal = scratch["journal"];
+        Fill(journal, durability);
+        _disk.Spoil(Path.Combine(journal, SegmentHeader.FileName(3)), fromPage: 2, pages: SegmentBytes / Page - 2);
+        // As a kill leaves it: nothing says how far it went.
+        var boot = File.ReadAllBytes(Path.Combine(journal, "boot"));
+        boot[4] = 0;
+        boot.AsSpan(88, sizeof(long)).Clear();
+        BitConverter.TryWriteBytes(boot.AsSpan(124), Crc32C.Of(boot.AsSpan(0, 124)));
+        File.WriteAllBytes(Path.Combine(journal, "boot"), boot);
+        var gap = Assert.Single(new JournalSurvey(journal, _volume, _disk).Read().OfType<JournalStretch.Damaged>());
+        Assert.Null(gap.ToLsn);
+        Assert.True(gap.AfterLsn < Writes);
+
+        JournalDirectories.SetAside(_disk, journal, _volume, gap.AfterLsn);
+
+        using var writer = Open(journal, durability);
+        Assert.True(writer.LastLsn >= Writes);
+    }
+
     [Fact]
     public void A_disk_that_reads_nothing_is_no_damage_and_is_whole_again_when_it_reads()
     {
@@ -145,9 +171,11 @@ public sealed class UnreadablePlacesTests
     }
 
     /// <summary>Writes a journal that ends in its third segment, closed in order.</summary>
-    private void Fill(ScratchDirectory scratch, JournalDurability durability)
+    private void Fill(ScratchDirectory scratch, JournalDurability durability) => Fill(scratch.Path, durability);
+
+    private void Fill(string directory, JournalDurability durability)
     {
-        using var writer = Open(scratch, durability);
+        using var writer = Open(directory, durability);
         var connection = writer.Connect("c");
         for (var count = Writes; count > 0; count--)
         {
@@ -181,8 +209,10 @@ public sealed class UnreadablePlacesTests
         return read;
     }
 
-    private JournalWriter Open(ScratchDirectory scratch, JournalDurability durability) =>
-        JournalWriter.Open(new(scratch.Path, _volume, 1 << 20, MinLsn: 0, TimeProvider.System, SegmentBytes)
+    private JournalWriter Open(ScratchDirectory scratch, JournalDurability durability) => Open(scratch.Path, durability);
+
+    private JournalWriter Open(string directory, JournalDurability durability) =>
+        JournalWriter.Open(new(directory, _volume, 1 << 20, MinLsn: 0, TimeProvider.System, SegmentBytes)
         {
             Durability = durability,
             VolumeBytes = 1 << 20,
