@@ -87,6 +87,8 @@ internal sealed partial class Life : IDisposable
     {
         try
         {
+            // As the Agent does: a power loss may have taken the new name of a journal that was begun in place of a damaged one.
+            JournalDirectories.Finish(_disk, Journal);
             _volume = TrackedVolume.Open(_spec, _data, new(
                 Journal, _id, _spec.JournalQuota, _isRepaired ? _ledger.LastLsn : 0, _world.Clock, SegmentBytes)
             {
