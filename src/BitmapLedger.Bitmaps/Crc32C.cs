@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace BitmapLedger.Bitmaps;
 
@@ -10,6 +11,7 @@ public static class Crc32C
     /// here.</summary>
     /// <param name="bytes">What is protected.</param>
     /// <param name="salt">0 for the plain checksum.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static uint Of(ReadOnlySpan<byte> bytes, uint salt = 0)
     {
         var crc = ~salt;

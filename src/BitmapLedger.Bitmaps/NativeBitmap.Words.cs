@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace BitmapLedger.Bitmaps;
@@ -31,6 +32,31 @@ public sealed unsafe partial class NativeBitmap
         ArgumentOutOfRangeException.ThrowIfGreaterThan(words.Length, _levels[0].Count - (firstBlock >> WordShift));
         fixed (ulong* source = words)
             UnionWords(firstBlock >> WordShift, source, words.Length);
+    }
+
+    /// <summary>The words of some blocks for whoever marks them at once and says so then to <see cref="Summarise(long, int)"/>.
+    /// Nobody else may mark this map meanwhile.</summary>
+    /// <param name="firstBlock">A multiple of 4,096.</param>
+    /// <param name="blockCount">Blocks that are inside the map.</param>
+    internal Span<ulong> WordsAlone(long firstBlock, int blockCount)
+    {
+        ObjectDisposedException.ThrowIf(_memory.IsDisposed, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(blockCount, BlockCount - firstBlock);
+        return new(_levels[0].Words + (firstBlock >> WordShift), (blockCount + 63) >> WordShift);
+    }
+
+    /// <summary>Takes what was marked in <see cref="WordsAlone"/> into the summaries.</summary>
+    internal void Summarise(long firstBlock, int blockCount)
+    {
+        if (_levelCount == 1)
+            return;
+        var (firstWord, count) = (firstBlock >> WordShift, (blockCount + 63) >> WordShift);
+        for (var from = 0; from < count; from += WordsPerSummary)
+        {
+            var set = SetWords(_levels[0].Words + firstWord + from, Math.Min(WordsPerSummary, count - from));
+            if (set != 0)
+                Summarise((firstWord + from) >> WordShift, set);
+        }
     }
 
     /// <summary>Marks blocks of the map that are known to be in it. Nobody else may mark this map meanwhile.</summary>
@@ -74,6 +100,7 @@ public sealed unsafe partial class NativeBitmap
     /// <param name="starts">First unit of each.</param>
     /// <param name="lengths">Units of each, at least one; the end in bytes fits a long.</param>
     /// <param name="unitShift">Bytes of a unit, as a power of two.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void MarkAlone(ReadOnlySpan<long> starts, ReadOnlySpan<ulong> lengths, int unitShift)
     {
         var words = _levels[0].Words;
@@ -137,6 +164,7 @@ public sealed unsafe partial class NativeBitmap
 
     /// <summary>ORs up to 64 words.</summary>
     /// <returns>A bit for each word of the source that is not zero.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static ulong Or(ulong* target, ulong* source, int length)
     {
         var set = 0UL;
@@ -158,6 +186,19 @@ public sealed unsafe partial class NativeBitmap
             target[i] |= source[i];
         }
 
+        return set;
+    }
+
+    /// <summary>A bit for each of up to 64 words that is not zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static ulong SetWords(ulong* words, int length)
+    {
+        var set = 0UL;
+        var i = 0;
+        for (; i + Vector256<ulong>.Count <= length; i += Vector256<ulong>.Count)
+            set |= (ulong)(~Vector256.Equals(Vector256.Load(words + i), Vector256<ulong>.Zero).ExtractMostSignificantBits() & 0xF) << i;
+        for (; i < length; i++)
+            set |= words[i] != 0 ? 1UL << i : 0;
         return set;
     }
 

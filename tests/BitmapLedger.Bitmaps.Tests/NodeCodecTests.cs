@@ -53,6 +53,55 @@ public sealed class NodeCodecTests
         }, iter: 100);
     }
 
+    [Fact]
+    public void A_node_adds_to_what_a_map_holds_already_and_keeps_every_summary()
+    {
+        Gen.Select(Gen.Long[1, 400_000], Gen.Int[0, int.MaxValue]).Sample((blocks, seed) =>
+        {
+            var random = new Random(seed);
+            var size = blocks * 4096 - random.Next(4096);
+            using var map = new NativeBitmap(size, Granularity.FromShift(12));
+            var naive = Fill(map, random);
+            var node = NodeCodec.Encode(map);
+            using var target = new NativeBitmap(size, Granularity.FromShift(12));
+            naive.UnionWith(Fill(target, random));
+
+            Assert.Equal(CodecFault.None, NodeCodec.TryUnion(node, target));
+
+            Assert.Equal(naive.Order(), Numbers(target));
+        }, iter: 200);
+    }
+
+    // Method: one container of gaps whose bytes are changed under a right checksum, against a reading of it a byte at a time.
+    [Fact]
+    public void Gaps_that_lie_under_a_right_checksum_are_a_fault_or_what_they_say_and_mark_nothing_outside()
+    {
+        Gen.Select(Gen.Int[500, 65_536], Gen.Int[0, int.MaxValue]).Sample((blocks, seed) =>
+        {
+            var random = new Random(seed);
+            using var map = new NativeBitmap(blocks * 512L, Granularity.Finest);
+            for (var block = random.Next(200); block < blocks; block += random.Next(2, 400))
+                map.MarkBlocks(new(block, 1));
+            map.MarkBlocks(new(1, 1));
+            var node = NodeCodec.Encode(map);
+            _ = NodeDirectory.TryRead(node, out var directory, out _);
+            var payload = node.AsSpan(directory!.HeadBytes..^4);
+            for (var change = random.Next(4); change > 0; change--)
+                payload[random.Next(payload.Length)] = (byte)(random.Next(3) == 0 ? 0xFF : random.Next(256));
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt32LittleEndian(node.AsSpan(^4..), Crc32C.Of(payload));
+            var naive = Gaps(payload, blocks);
+            // A word more than the container has: what is marked behind it shows.
+            using var target = new NativeBitmap((blocks + 70) * 512L, Granularity.Finest);
+
+            Assert.Equal(naive is null ? CodecFault.BadValue : CodecFault.None, NodeCodec.TryUnion(node, target));
+
+            if (naive is not null)
+                Assert.Equal(naive, Numbers(target));
+            else
+                Assert.DoesNotContain(Numbers(target), b => b >= (blocks + 63) / 64 * 64);
+        }, iter: 2_000);
+    }
+
     // Every byte is under a checksum or is one: no flipped bit and no cut goes unnoticed, whole or in part.
     [Fact]
     public void Every_flipped_bit_and_every_truncation_of_a_node_is_a_fault()
@@ -150,6 +199,28 @@ public sealed class NodeCodecTests
         Assert.Equal(CodecFault.None, directory.TryTouches(
             slice, node.AsSpan((int)slice.OffsetBytes, (int)slice.LengthBytes), offset, end, out var touches));
         return touches;
+    }
+
+    /// <summary>The blocks that gaps say; null when they cannot be.</summary>
+    private static List<long>? Gaps(ReadOnlySpan<byte> payload, int blocks)
+    {
+        List<long> numbers = [];
+        var (next, gap, shift) = (0L, 0L, 0);
+        foreach (var value in payload)
+        {
+            gap |= (long)(value & 0x7F) << shift;
+            shift += 7;
+            if (value < 0x80)
+            {
+                numbers.Add(next + gap);
+                (next, gap, shift) = (next + gap + 1, 0, 0);
+            }
+
+            if (shift > 28 || next > blocks)
+                return null;
+        }
+
+        return shift == 0 ? numbers : null;
     }
 
     private static HashSet<long> Fill(NativeBitmap map, Random random)

@@ -223,4 +223,25 @@ public sealed class PackedWritesTests
             Assert.NotEqual(CodecFault.None, PackedScan.TryTouches(bytes.AsSpan(0, random.Next(bytes.Length)), 0, 1, out _));
         }, iter: 300);
     }
+
+    // Offsets take from one byte to nine; those that lie behind the end of the map are passed over.
+    [Fact]
+    public void Offsets_of_every_length_of_bytes_are_marked_as_they_were_written()
+    {
+        Gen.Select(Gen.Int[1, 2_000], Gen.Int[0, int.MaxValue]).Sample((count, seed) =>
+        {
+            var random = new Random(seed);
+            var writes = new SingleWrite[count];
+            for (var i = 0; i < count; i++)
+                writes[i] = new(i + 1, 5, WriteKind.Write, random.NextInt64(1L << random.Next(62)), random.NextInt64(1, 1L << random.Next(1, 30)), 1);
+            using var map = new NativeBitmap(1L << 46, Granularity.FromShift(24));
+            using var expected = new NativeBitmap(map.VolumeBytes, map.Granularity);
+            foreach (var write in writes.Where(w => w.Offset < map.VolumeBytes))
+                expected.MarkDirty(write.Offset, Math.Min(write.Length, map.VolumeBytes - write.Offset));
+
+            Assert.Equal(CodecFault.None, PackedScan.TryMark(PackedWrites.Encode(writes, [], []), map));
+
+            Assert.Equal(expected.Extents(), map.Extents());
+        }, iter: 300);
+    }
 }

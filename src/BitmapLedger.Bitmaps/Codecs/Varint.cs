@@ -1,5 +1,8 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace BitmapLedger.Bitmaps.Codecs;
@@ -10,7 +13,7 @@ internal static class Varint
     public const int BytesMax = 10;
 
     /// <summary>In each of eight bytes the bit that says that more follow.</summary>
-    private const ulong Continued = 0x8080_8080_8080_8080;
+    public const ulong Continued = 0x8080_8080_8080_8080;
 
     public static int Write(Span<byte> target, ulong value)
     {
@@ -53,6 +56,56 @@ internal static class Varint
         }
 
         return false;
+    }
+
+    /// <summary>Reads as many values as there is room for and moves <paramref name="position"/> behind them; false when one is cut
+    /// off or over 64 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static bool TryRead(ReadOnlySpan<byte> source, ref int position, Span<ulong> values)
+    {
+        var at = position;
+        for (var i = 0; i < values.Length;)
+        {
+            var ahead = source.Length - at;
+            if (Bmi2.X64.IsSupported && ahead >= Vector256<byte>.Count + sizeof(ulong))
+            {
+                var taken = TryReadGroup(ref Unsafe.Add(ref MemoryMarshal.GetReference(source), at), values[i..], out var bytes);
+                (i, at) = (i + taken, at + bytes);
+                if (taken > 0)
+                    continue;
+            }
+
+            if (!TryRead(source, ref at, out values[i++]))
+                return false;
+        }
+
+        position = at;
+        return true;
+    }
+
+    /// <summary>Reads values that end within 32 bytes. Where all of them end is found at once: none waits for the one before it
+    /// to be read.</summary>
+    /// <param name="source">Has 40 bytes.</param>
+    /// <param name="values">Takes them.</param>
+    /// <param name="bytes">How many bytes they are.</param>
+    /// <returns>How many they are; 0 when the first takes more than eight bytes.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int TryReadGroup(ref byte source, Span<ulong> values, out int bytes)
+    {
+        var ends = ~Vector256.LoadUnsafe(ref source).ExtractMostSignificantBits();
+        var i = 0;
+        bytes = 0;
+        for (; ends != 0 && i < values.Length; ends &= ends - 1)
+        {
+            var length = BitOperations.TrailingZeroCount(ends) + 1 - bytes;
+            if (length > sizeof(ulong))
+                break;
+            var word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref source, bytes));
+            values[i++] = Bmi2.X64.ParallelBitExtract(word & ulong.MaxValue >> (64 - 8 * length), ~Continued);
+            bytes += length;
+        }
+
+        return i;
     }
 
     public static ulong ZigZag(long value) => (ulong)(value << 1) ^ (ulong)(value >> 63);

@@ -153,11 +153,9 @@ public sealed class NodeDirectory
         {
             foreach (var entry in _entries)
             {
-                var fault = TryReadContainer(
-                    entry, payloads.Slice((int)entry.Offset - HeadBytes, entry.Length), words, out var first, out var blocks);
+                var fault = TryUnion(entry, payloads.Slice((int)entry.Offset - HeadBytes, entry.Length), target, words);
                 if (fault != CodecFault.None)
                     return fault;
-                Mark(target, words.AsSpan(0, (blocks + 63) >> 6), first, blocks);
             }
 
             return CodecFault.None;
@@ -168,14 +166,25 @@ public sealed class NodeDirectory
         }
     }
 
-    private void Mark(NativeBitmap target, ReadOnlySpan<ulong> words, long first, int blocks)
+    private CodecFault TryUnion(Entry entry, ReadOnlySpan<byte> payload, NativeBitmap target, ulong[] words)
     {
+        var (first, blocks) = BlocksOf(entry);
         if (target.Granularity == Granularity && first + blocks <= target.BlockCount)
         {
-            target.UnionWords(first, words);
-            return;
+            var marked = TryMarkContainer(entry, payload, target.WordsAlone(first, blocks), blocks);
+            target.Summarise(first, blocks);
+            return marked;
         }
 
+        var fault = TryReadContainer(entry, payload, words, out _, out _);
+        if (fault == CodecFault.None)
+            Mark(target, words.AsSpan(0, (blocks + 63) >> 6), first);
+        return fault;
+    }
+
+    /// <summary>Rounded outward and clipped.</summary>
+    private void Mark(NativeBitmap target, ReadOnlySpan<ulong> words, long first)
+    {
         var shift = Granularity.Shift;
         for (var from = 0; BitmapContainer.TryFindRun(words, from, out var start, out var end); from = end)
         {
@@ -189,10 +198,20 @@ public sealed class NodeDirectory
     private CodecFault TryReadContainer(
         Entry entry, ReadOnlySpan<byte> payload, ulong[] words, out long first, out int blocks)
     {
-        first = (long)entry.Container << _containerShift;
-        blocks = (int)Math.Min(1L << _containerShift, BlockCount - first);
+        (first, blocks) = BlocksOf(entry);
         var target = words.AsSpan(0, (blocks + 63) >> 6);
         target.Clear();
+        return TryMarkContainer(entry, payload, target, blocks);
+    }
+
+    private (long First, int Count) BlocksOf(Entry entry)
+    {
+        var first = (long)entry.Container << _containerShift;
+        return (first, (int)Math.Min(1L << _containerShift, BlockCount - first));
+    }
+
+    private static CodecFault TryMarkContainer(Entry entry, ReadOnlySpan<byte> payload, Span<ulong> words, int blocks)
+    {
         if (entry.Form != BitmapForm.Full)
         {
             var bits = payload[..^NodeCodec.ChecksumBytes];
@@ -201,7 +220,7 @@ public sealed class NodeDirectory
             payload = bits;
         }
 
-        return BitmapContainer.TryRead(payload, entry.Form, target, blocks) ? CodecFault.None : CodecFault.BadValue;
+        return BitmapContainer.TryRead(payload, entry.Form, words, blocks) ? CodecFault.None : CodecFault.BadValue;
     }
 
     /// <summary>The first entry of a container at or after one.</summary>

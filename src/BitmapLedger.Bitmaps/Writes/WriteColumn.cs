@@ -95,12 +95,12 @@ internal static class WriteColumn
         /// <summary>Reads as many values as there is room for.</summary>
         public bool TryNext(ReadOnlySpan<byte> source, Span<ulong> values)
         {
+            if (!runs)
+                return Varint.TryRead(source, ref _position, values);
             for (var i = 0; i < values.Length;)
             {
                 if (!TryNext(source, out values[i++]))
                     return false;
-                if (!runs)
-                    continue;
                 var repeated = (int)Math.Min(_left, (ulong)(values.Length - i));
                 values.Slice(i, repeated).Fill(_value);
                 _left -= (ulong)repeated;

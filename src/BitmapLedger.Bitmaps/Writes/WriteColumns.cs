@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using BitmapLedger.Bitmaps.Codecs;
 
@@ -72,6 +73,7 @@ internal struct WriteColumns
     /// <param name="starts">Takes the first unit of each.</param>
     /// <param name="lengths">Takes how many units it is; as many as <paramref name="starts"/>.</param>
     /// <param name="end">The unit behind the last; that of the write before when it is called.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool TryNextStretches(ReadOnlySpan<byte> source, long unitsMax, Span<long> starts, Span<ulong> lengths, ref long end)
     {
         if (!_offsets.TryNext(source, MemoryMarshal.Cast<long, ulong>(starts)) || !_lengths.TryNext(source, lengths))
