@@ -147,7 +147,7 @@ internal static class BitmapContainer
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool TryReadGaps(ReadOnlySpan<byte> source, Span<ulong> words, int blocks)
     {
-        if (source.IsEmpty || words.Length != (blocks + 63) >> 6)
+        if (source.IsEmpty || blocks < 1 || words.Length != (blocks + 63) >> 6)
             return false;
         var at = 0;
         for (var position = 0; position < source.Length;)

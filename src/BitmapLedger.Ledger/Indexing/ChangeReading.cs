@@ -11,7 +11,15 @@ namespace BitmapLedger.Ledger.Indexing;
 /// <param name="to">Where it ends.</param>
 internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Position from, Position to)
 {
+    /// <summary>Stretches of single events that are asked for at once: more only where the tree has holes.</summary>
+    private const int StretchesMax = 16;
+
     private readonly SortedDictionary<long, Gap> _gaps = [];
+
+    /// <summary>Marks what was read last while the next is read: it is awaited before anybody else marks the map, and before the
+    /// bytes behind it are written over.</summary>
+    private Task _marking = Task.CompletedTask;
+
     private long? _sealed;
     private bool _inexact;
 
@@ -29,36 +37,36 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task TakeAsync(long afterEvent, long throughEvent, IEnumerable<long> cut, CancellationToken cancellation)
     {
-        _sealed ??= await look.SealedEventAsync(cancellation);
-        var events = await TakeNodesAsync(UnionTree.Cover(afterEvent, throughEvent, _sealed.Value), cancellation);
-        foreach (var number in cut)
-            events.Add(number);
-        foreach (var (first, last) in events.Merged())
-            await TakeEventsAsync(first, last, cancellation);
-    }
-
-    /// <summary>Takes events. What was read is marked while the next is read; nobody else may mark the map meanwhile, nor may it
-    /// go.</summary>
-    private async Task TakeEventsAsync(long first, long last, CancellationToken cancellation)
-    {
-        var marking = Task.CompletedTask;
         try
         {
-            await foreach (var row in look.EventsAsync(first - 1, last, newestFirst: false, cancellation))
-            {
-                await marking;
-                if (row.IsWrites)
-                    marking = Task.Run(
-                        () => row.Mark(from.Lsn, row.Number < to.Event ? long.MaxValue : to.Lsn, fold.Changed), CancellationToken.None);
-                else
-                    Take(row);
-            }
-
-            await marking;
+            _sealed ??= await look.SealedEventAsync(cancellation);
+            var events = await TakeNodesAsync(UnionTree.Cover(afterEvent, throughEvent, _sealed.Value), cancellation);
+            foreach (var number in cut)
+                events.Add(number);
+            foreach (var stretches in events.Merged().Chunk(StretchesMax))
+                await TakeEventsAsync(stretches, cancellation);
+            await MarkedAsync();
         }
         finally
         {
-            await Task.WhenAny(marking);
+            // Nobody marks a map that the caller has already.
+            await MarkedAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    /// <summary>What was read is marked.</summary>
+    private Task MarkedAsync() => _marking.WaitAsync(CancellationToken.None);
+
+    private async Task TakeEventsAsync((long First, long Last)[] stretches, CancellationToken cancellation)
+    {
+        await foreach (var row in look.EventsAsync(stretches, cancellation))
+        {
+            await MarkedAsync();
+            if (row.IsWrites)
+                _marking = Task.Run(
+                    () => row.Mark(from.Lsn, row.Number < to.Event ? long.MaxValue : to.Lsn, fold.Changed), CancellationToken.None);
+            else
+                Take(row);
         }
     }
 
@@ -72,41 +80,35 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
         {
             foreach (var place in await UnionAsync(wanted, cancellation))
                 await foreach (var loss in look.LossesAsync(place.First - 1, place.Last, cancellation))
+                {
+                    await MarkedAsync();
                     Take(loss);
+                }
+
             wanted = events.AddLeavesOf(wanted.SelectMany(n => n.Children));
         }
 
         return events;
     }
 
-    /// <summary>Takes what is there of some nodes, and takes them out of those that are wanted; marked as events are.</summary>
+    /// <summary>Takes what is there of some nodes, and takes them out of those that are wanted.</summary>
     /// <returns>Those in which writes may have gone unrecorded.</returns>
     private async Task<List<TreeNode>> UnionAsync(HashSet<TreeNode> wanted, CancellationToken cancellation)
     {
         List<TreeNode> lost = [];
-        var marking = Task.CompletedTask;
-        try
+        await foreach (var node in look.KeptNodesAsync([.. wanted], fold.Changed.Granularity, cancellation))
         {
-            await foreach (var node in look.NodesAsync([.. wanted], fold.Changed.Granularity, cancellation))
-            {
-                // The node before this one is in the buffer of the next.
-                await marking;
-                if (!Fits(node))
-                    continue;
-                marking = Task.Run(() => NodeSum.Union(node, fold.Changed), CancellationToken.None);
-                _inexact |= node.Inexact;
-                wanted.Remove(node.Place);
-                if (node.Lost)
-                    lost.Add(node.Place);
-            }
+            await MarkedAsync();
+            if (!Fits(node))
+                continue;
+            _marking = Task.Run(() => NodeSum.Union(node, fold.Changed), CancellationToken.None);
+            _inexact |= node.Inexact;
+            wanted.Remove(node.Place);
+            if (node.Lost)
+                lost.Add(node.Place);
+        }
 
-            await marking;
-            return lost;
-        }
-        finally
-        {
-            await Task.WhenAny(marking);
-        }
+        return lost;
     }
 
     /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what

@@ -12,6 +12,9 @@ public sealed class HistoryIndex(NpgsqlDataSource source, ISerializer serializer
     /// <summary>What was read through it.</summary>
     public HistoryReads Reads { get; } = new();
 
+    /// <summary>Nodes that questions read lately.</summary>
+    public KeptNodes Kept { get; } = new();
+
     /// <summary>A look at the history of a volume. What is read through it is as of one instant, whatever is appended,
     /// projected or rebuilt meanwhile.</summary>
     /// <returns>The caller disposes it.</returns>
@@ -25,7 +28,7 @@ public sealed class HistoryIndex(NpgsqlDataSource source, ISerializer serializer
         try
         {
             var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, cancellation);
-            return new(connection, transaction, serializer, Reads, volumeId, version);
+            return new(connection, transaction, serializer, Reads, Kept, volumeId, version);
         }
         catch
         {

@@ -21,12 +21,15 @@ namespace BitmapLedger.Ledger.Indexing;
 /// a time. Memory is bounded by the largest event or node.
 /// </summary>
 public sealed class HistorySnapshot(
-    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, Guid volumeId, int? version)
+    NpgsqlConnection connection, NpgsqlTransaction transaction, ISerializer serializer, HistoryReads reads, KeptNodes kept, Guid volumeId,
+    int? version)
     : IAsyncDisposable
 {
     /// <summary>The number $3, or that of the event that was coalesced over it.</summary>
     private const string Through =
         $"coalesce((select min(version) from {LedgerSchema.Name}.mt_events where stream_id = $1 and version >= $3), $3)";
+
+    private const string NodeColumns = "n.level, n.first_event, n.first_lsn, n.last_lsn, n.granularity, n.lost, n.inexact";
 
     private readonly string _version = version?.ToString(CultureInfo.InvariantCulture) ?? ProjectionVersions.Active(UnionNodes.ProjectionName);
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(128 << 10);
@@ -71,8 +74,8 @@ public sealed class HistorySnapshot(
         return sizeNow;
     }
 
-    /// <summary>Nodes that are there and are not coarser than wanted, in no order. The bits of each are valid until the
-    /// next but one.</summary>
+    /// <summary>Nodes that are there and are not coarser than wanted, in no order, as they are stored. The bits of each are valid
+    /// until the next but one.</summary>
     /// <param name="wanted">Which.</param>
     /// <param name="coarsest">Coarsest granularity of use.</param>
     /// <param name="cancellation">Ends the attempt.</param>
@@ -81,17 +84,29 @@ public sealed class HistorySnapshot(
     {
         if (wanted.Count == 0)
             yield break;
-        await using var command = Wanted(
-            "n.first_lsn, n.last_lsn, n.granularity, n.lost, n.inexact, octet_length(n.bits), n.bits", wanted, coarsest);
+        await using var command = Wanted($"{NodeColumns}, octet_length(n.bits), n.bits", wanted, coarsest);
         await using var row = await command.ExecuteReaderAsync(CommandBehavior.SequentialAccess, cancellation);
         while (await row.ReadAsync(cancellation))
         {
-            var place = new TreeNode(row.GetInt32(0), row.GetInt64(1));
-            var (firstLsn, lastLsn) = (row.GetInt64(2), row.GetInt64(3));
-            var granularity = Granularity.FromBytes(row.GetInt64(4));
-            var (lost, inexact) = (row.GetBoolean(5), row.GetBoolean(6));
-            var bits = await BytesAsync(row, 8, row.GetInt32(7), cancellation);
-            yield return new(place, firstLsn, lastLsn, granularity, lost, inexact, bits);
+            var node = Node(row);
+            yield return node with { Bits = await BytesAsync(row, 8, row.GetInt32(7), cancellation) };
+        }
+    }
+
+    /// <summary>The same for questions: what was read lately comes from memory, and first.</summary>
+    /// <param name="wanted">Which.</param>
+    /// <param name="coarsest">Coarsest granularity of use.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async IAsyncEnumerable<UnionNode> KeptNodesAsync(
+        IReadOnlyCollection<TreeNode> wanted, Granularity coarsest, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var (here, away) = await LookUpAsync(wanted, coarsest, cancellation);
+        foreach (var node in here)
+            yield return node;
+        await foreach (var node in NodesAsync(away.Keys, coarsest, cancellation))
+        {
+            kept.Keep(away[node.Place], node.Bits);
+            yield return node;
         }
     }
 
@@ -181,6 +196,14 @@ public sealed class HistorySnapshot(
         long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
         ReadAsync("", afterEvent, throughEvent, newestFirst, cancellation);
 
+    /// <summary>Events of several stretches, asked for at once, each valid until the next but one; also those that were coalesced
+    /// over the last number of a stretch.</summary>
+    /// <param name="stretches">First and last number of each; not very many.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public IAsyncEnumerable<EventRow> EventsAsync(
+        IEnumerable<(long First, long Last)> stretches, CancellationToken cancellation) =>
+        ReadAsync("", [.. stretches.Select(s => (s.First - 1, s.Last))], newestFirst: false, cancellation);
+
     /// <summary>Bits that an event carries.</summary>
     /// <param name="origin">The event, and which of its sources.</param>
     /// <param name="cancellation">Ends the attempt.</param>
@@ -237,6 +260,40 @@ public sealed class HistorySnapshot(
         await connection.DisposeAsync();
     }
 
+    /// <summary>Which nodes are there, and of those the ones that are kept.</summary>
+    private async Task<(List<UnionNode> Here, Dictionary<TreeNode, NodeRow> Away)> LookUpAsync(
+        IReadOnlyCollection<TreeNode> wanted, Granularity coarsest, CancellationToken cancellation)
+    {
+        List<UnionNode> here = [];
+        Dictionary<TreeNode, NodeRow> away = [];
+        if (wanted.Count == 0)
+            return (here, away);
+        await using var command = Wanted($"{NodeColumns}, pg_postmaster_start_time(), n.xmin, n.ctid", wanted, coarsest);
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        while (await row.ReadAsync(cancellation))
+        {
+            var node = Node(row);
+            var stored = new NodeRow(
+                row.GetDateTime(7), await row.GetFieldValueAsync<uint>(8, cancellation),
+                await row.GetFieldValueAsync<NpgsqlTid>(9, cancellation), volumeId, node.Place);
+            if (kept.Find(stored) is not { } bits)
+            {
+                away[node.Place] = stored;
+                continue;
+            }
+
+            reads.Add(0);
+            here.Add(node with { Bits = bits });
+        }
+
+        return (here, away);
+    }
+
+    /// <summary>What a row says in its <see cref="NodeColumns"/>.</summary>
+    private static UnionNode Node(NpgsqlDataReader row) => new(
+        new(row.GetInt32(0), row.GetInt64(1)), row.GetInt64(2), row.GetInt64(3), Granularity.FromBytes(row.GetInt64(4)), row.GetBoolean(5),
+        row.GetBoolean(6), default);
+
     private async Task<VolumeState> StoredStateAsync(long number, CancellationToken cancellation)
     {
         await using var command = Command(
@@ -252,28 +309,39 @@ public sealed class HistorySnapshot(
         return JsonSerializer.Deserialize<VolumeState>(json, UnionNodes.StateJson)!;
     }
 
+    private IAsyncEnumerable<EventRow> ReadAsync(
+        string filter, long afterEvent, long throughEvent, bool newestFirst, CancellationToken cancellation) =>
+        ReadAsync(filter, afterEvent < throughEvent ? [(afterEvent, throughEvent)] : [], newestFirst, cancellation);
+
     private async IAsyncEnumerable<EventRow> ReadAsync(
-        string filter, long afterEvent, long throughEvent, bool newestFirst, [EnumeratorCancellation] CancellationToken cancellation)
+        string filter, (long After, long Through)[] stretches, bool newestFirst, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        if (afterEvent >= throughEvent)
+        if (stretches.Length == 0)
             yield break;
-        await using var command = Command(
-            $"""
-            select version, timestamp, type, coalesce(octet_length(bdata), octet_length(data::text)), coalesce(bdata, convert_to(data::text, 'UTF8'))
-            from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 {filter} and version <= {Through}
-            order by version {(newestFirst ? "desc" : "")}
-            """);
-        command.Parameters.Add(new() { Value = afterEvent });
-        command.Parameters.Add(new() { Value = throughEvent });
-        await using var row = await command.ExecuteReaderAsync(CommandBehavior.SequentialAccess, cancellation);
-        while (await row.ReadAsync(cancellation))
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        foreach (var (after, through) in stretches)
+            batch.BatchCommands.Add(new(
+                $"""
+                select version, timestamp, type, coalesce(octet_length(bdata), octet_length(data::text)), coalesce(bdata, convert_to(data::text, 'UTF8'))
+                from {LedgerSchema.Name}.mt_events where stream_id = $1 and version > $2 {filter} and version <= {Through}
+                order by version {(newestFirst ? "desc" : "")}
+                """)
+            {
+                Parameters = { new() { Value = volumeId }, new() { Value = after }, new() { Value = through } },
+            });
+        await using var row = await batch.ExecuteReaderAsync(CommandBehavior.SequentialAccess, cancellation);
+        do
         {
-            var number = row.GetInt64(0);
-            var time = await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation);
-            var type = row.GetString(2);
-            var bytes = await BytesAsync(row, 4, row.GetInt32(3), cancellation);
-            yield return new(number, time, type, bytes, serializer);
+            while (await row.ReadAsync(cancellation))
+            {
+                var number = row.GetInt64(0);
+                var time = await row.GetFieldValueAsync<DateTimeOffset>(1, cancellation);
+                var type = row.GetString(2);
+                var bytes = await BytesAsync(row, 4, row.GetInt32(3), cancellation);
+                yield return new(number, time, type, bytes, serializer);
+            }
         }
+        while (await row.NextResultAsync(cancellation));
     }
 
     private async Task<ReadOnlyMemory<byte>> BytesAsync(
@@ -296,7 +364,7 @@ public sealed class HistorySnapshot(
     {
         var command = Command(
             $"""
-            select n.level, n.first_event, {columns}
+            select {columns}
             from unnest($2::int[], $3::bigint[]) as w(level, first_event)
             join {LedgerSchema.Name}.union_nodes n
             on n.volume_id = $1 and n.version = {_version} and n.level = w.level and n.first_event = w.first_event
