@@ -34,6 +34,8 @@ public static class JournalDirectories
         using (var mark = disk.Create(Path.Combine(next, JournalOpening.SetAsideMark)))
             mark.Sync();
         disk.SyncDirectory(next);
+        // The new one's name is there before the old one's goes.
+        disk.SyncDirectory(parent);
         var number = 1;
         while (disk.Names(Aside(directory, number)).Count > 0)
             number++;

@@ -17,6 +17,7 @@ public sealed class KnownVolumes
     private readonly Dictionary<Guid, Appending> _appending = [];
     private long _changes;
     private bool _isAll;
+    private bool _isAlone;
 
     /// <summary>How much has happened; for <see cref="Keep"/>.</summary>
     public long Changes
@@ -25,6 +26,16 @@ public sealed class KnownVolumes
         {
             lock (_lock)
                 return _changes;
+        }
+    }
+
+    /// <summary>Whether every append that may still happen is known here: nobody is in the middle of one that was given up.</summary>
+    public bool IsAlone
+    {
+        get
+        {
+            lock (_lock)
+                return _isAlone;
         }
     }
 
@@ -52,14 +63,18 @@ public sealed class KnownVolumes
                 ForgetAll();
     }
 
-    /// <summary>Keeps what the streams said, unless something was appended meanwhile.</summary>
+    /// <summary>Keeps what the streams said, unless something was appended meanwhile. The caller has asked PostgreSQL, behind
+    /// <paramref name="changes"/> and before the streams, and nobody was in the middle of an append.</summary>
     /// <param name="all">Every volume that is watched.</param>
     /// <param name="changes">What <see cref="Changes"/> said before the streams were asked.</param>
     public void Keep(IReadOnlyList<VolumeState> all, long changes)
     {
         lock (_lock)
         {
-            if (_changes != changes || _appending.Count > 0 || all.Count > VolumesMax || !all.All(StateSize.IsKept))
+            if (_changes != changes || _appending.Count > 0)
+                return;
+            _isAlone = true;
+            if (all.Count > VolumesMax || !all.All(StateSize.IsKept))
                 return;
             _states.Clear();
             foreach (var state in all)
@@ -99,6 +114,8 @@ public sealed class KnownVolumes
         lock (_lock)
         {
             _changes++;
+            // PostgreSQL may carry it out yet.
+            _isAlone &= happened;
             foreach (var append in appends)
             {
                 var (count, before) = _appending[append.VolumeId];

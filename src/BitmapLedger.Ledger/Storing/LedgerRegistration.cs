@@ -172,9 +172,9 @@ public static class LedgerRegistration
         if (!given.ContainsKey("Timeout"))
             settings.Timeout = ConnectSeconds;
         settings.MaxPoolSize = connectionsMax ?? settings.MaxPoolSize;
-        // Nobody here leaves anything behind in a session. DISCARD ALL between two uses of one would take its plans with it.
+        // Nobody here leaves anything behind in a session that the next one to use it would have to be spared.
         settings.NoResetOnClose = true;
-        if (!given.ContainsKey("Max Auto Prepare"))
+        if (!given.ContainsKey("Max Auto Prepare") && !given.ContainsKey("MaxAutoPrepare"))
             settings.MaxAutoPrepare = PreparedMax;
         return builder.Build();
     }

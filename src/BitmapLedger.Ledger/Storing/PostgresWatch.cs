@@ -11,7 +11,7 @@ namespace BitmapLedger.Ledger.Storing;
 /// </summary>
 public sealed partial class PostgresWatch : IDisposable
 {
-    /// <summary>A server that says nothing for this long to <c>select 1</c> is away.</summary>
+    /// <summary>A server that says nothing for this long when it is asked who it is is away.</summary>
     private static readonly TimeSpan _answerLimit = TimeSpan.FromSeconds(4);
 
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(250);
@@ -32,7 +32,7 @@ public sealed partial class PostgresWatch : IDisposable
     private LedgerException? _refusal;
     private long _awaySince;
     private long _answered;
-    private int _backend;
+    private string? _backend;
 
     /// <summary>PostgreSQL is taken to be there until it is asked.</summary>
     /// <param name="connectionString">Of PostgreSQL.</param>
@@ -174,9 +174,9 @@ public sealed partial class PostgresWatch : IDisposable
     private async Task AnswerAsync(CancellationToken cancellation)
     {
         await using var connection = await _source.OpenConnectionAsync(cancellation);
-        await using var question = new NpgsqlCommand("select 1", connection);
-        await question.ExecuteScalarAsync(cancellation);
-        if (Interlocked.Exchange(ref _backend, connection.ProcessID) != connection.ProcessID)
+        await using var question = new NpgsqlCommand("select pg_postmaster_start_time()::text || pg_backend_pid()", connection);
+        var backend = await question.ExecuteScalarAsync(cancellation) as string;
+        if (Interlocked.Exchange(ref _backend, backend) != backend)
             OnConnected();
     }
 

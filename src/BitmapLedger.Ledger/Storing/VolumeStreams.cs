@@ -39,7 +39,6 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
     private readonly KnownVolumes _known = new();
-    private volatile bool _isAlone;
 
     /// <summary>The state of a volume, without its checkpoints; or null.</summary>
     public async Task<VolumeState?> LoadAsync(Guid volumeId, CancellationToken cancellation)
@@ -129,7 +128,7 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
         }
 
         var changes = _known.Changes;
-        var isAlone = await IsAloneAsync(session, cancellation);
+        var isAlone = _known.IsAlone || await IsAloneAsync(session, cancellation);
         var all = await session.Query<VolumeState>().Where(v => !v.Removed).ToListAsync(cancellation);
         if (isAlone)
             _known.Keep(all, changes);
@@ -206,14 +205,14 @@ public sealed class VolumeStreams(IDocumentStore store, TimeProvider clock)
     private static LedgerException NotFound(string name) =>
         new(ErrorCode.NotFound, $"Volume '{name}' not found", "bml volume list shows what there is");
 
-    /// <summary>Whether no server before this one can still append: its last commit may be under way when this one reads the
-    /// streams. Its connections are older than each of ours; none begins anything any more.</summary>
-    private async Task<bool> IsAloneAsync(IQuerySession session, CancellationToken cancellation) =>
-        _isAlone = _isAlone || (await session.AdvancedSql.QueryAsync<bool>(
+    /// <summary>Whether nobody is in the middle of an append: the last one of a server before this one, or one that was given up
+    /// here, may be under way when the streams are read. Neither begins anything any more, and is behind its first statement.</summary>
+    private static async Task<bool> IsAloneAsync(IQuerySession session, CancellationToken cancellation) =>
+        (await session.AdvancedSql.QueryAsync<bool>(
             """
             select not exists (
                 select from pg_stat_activity a join pg_stat_activity own on own.pid = pg_backend_pid()
-                where a.datname = own.datname and a.usename = own.usename and a.backend_xid is not null and a.backend_start < own.backend_start)
+                where a.datname = own.datname and a.usename = own.usename and a.backend_xid is not null and a.pid <> own.pid)
             """, cancellation))[0];
 
     private async Task<CommandRecord?> AppendAsync(

@@ -117,7 +117,14 @@ public sealed class ControlServer : IDisposable
 
     private void TakeOver(Socket socket)
     {
-        var before = Interlocked.Exchange(ref _link, socket);
+        Socket? before;
+        lock (_lock)
+        {
+            // One that was turned away meanwhile must not end the one that counts.
+            ObjectDisposedException.ThrowIf(!_links.Contains(socket), socket);
+            before = Interlocked.Exchange(ref _link, socket);
+        }
+
         if (before is not null && !ReferenceEquals(before, socket))
             before.Dispose();
     }
