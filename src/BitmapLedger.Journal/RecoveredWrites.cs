@@ -61,12 +61,12 @@ internal static class RecoveredWrites
             BinaryPrimitives.WriteInt64LittleEndian(at[sizeof(long)..], extents[i].Length);
         }
 
-        WholeFile.Write(options.Disk, PathOf(options), bytes);
+        WholeFile.Write(options.Disk, PathIn(options.Directory), bytes);
     }
 
     public static void Delete(JournalOptions options)
     {
-        options.Disk.Delete(PathOf(options));
+        options.Disk.Delete(PathIn(options.Directory));
         options.Disk.SyncDirectory(options.Directory);
     }
 
@@ -114,6 +114,4 @@ internal static class RecoveredWrites
         if (offset < map.VolumeBytes)
             map.MarkDirty(offset, Math.Min(length, map.VolumeBytes - offset));
     }
-
-    private static string PathOf(JournalOptions options) => PathIn(options.Directory);
 }

@@ -12,16 +12,19 @@ internal sealed class GatekeeperToken
     public GatekeeperToken(string dataDirectory)
     {
         var path = ServerFiles.Token(dataDirectory);
-        // Never synced: a power loss may leave it empty, or zeroes.
-        if (!File.Exists(path) || File.ReadAllText(path).Trim() is var kept && (kept.Length == 0 || kept.Any(c => c is <= ' ' or > '~')))
-            Make(path);
-        Expected = Encoding.ASCII.GetBytes("Bearer " + File.ReadAllText(path).Trim());
+        Expected = Encoding.ASCII.GetBytes("Bearer " + (Kept(path) ?? Made(path)));
     }
 
     public byte[] Expected { get; }
 
-    private static void Make(string path)
+    /// <summary>The token that is there; null when there is none, or what a power loss left of one that was never synced: nothing,
+    /// or zeroes.</summary>
+    private static string? Kept(string path) =>
+        File.Exists(path) && File.ReadAllText(path).Trim() is { Length: > 0 } kept && kept.All(c => c is > ' ' and <= '~') ? kept : null;
+
+    private static string Made(string path)
     {
+        var token = RandomNumberGenerator.GetHexString(64, lowercase: true);
         var next = path + ".next";
         File.Delete(next);
         using (var file = new FileStream(next, new FileStreamOptions
@@ -30,8 +33,9 @@ internal sealed class GatekeeperToken
             Access = FileAccess.Write,
             UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
         }))
-            file.Write(Encoding.ASCII.GetBytes(RandomNumberGenerator.GetHexString(64, lowercase: true)));
+            file.Write(Encoding.ASCII.GetBytes(token));
         File.Move(next, path, overwrite: true);
+        return token;
     }
 }
 

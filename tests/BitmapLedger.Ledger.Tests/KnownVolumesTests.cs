@@ -11,6 +11,7 @@ namespace BitmapLedger.Ledger.Tests;
 /// <summary>The states that questions are answered from: never older than what anybody may have seen.</summary>
 public sealed class KnownVolumesTests(PostgresFixture postgres)
 {
+    private const string FileElsewhere = "update bitmapledger.mt_doc_volumestate set data = jsonb_set(data, '{file}', '\"/else\"')";
     private static readonly CancellationToken _none = CancellationToken.None;
 
     [Fact]
@@ -40,7 +41,7 @@ public sealed class KnownVolumesTests(PostgresFixture postgres)
         await using var ledger = await TestLedger.StartAsync(postgres);
         await ledger.Streams.AllAsync(_none);
         await ledger.AppendAsync(1, Added("b0"));
-        await ledger.SqlAsync("update bitmapledger.mt_doc_volumestate set data = jsonb_set(data, '{file}', '\"/else\"')");
+        await ledger.SqlAsync(FileElsewhere);
 
         Assert.Equal("/v", (await ledger.Streams.FindAsync("v", _none)).File);
         ledger.Streams.ForgetKnown();
@@ -142,18 +143,11 @@ public sealed class KnownVolumesTests(PostgresFixture postgres)
 
         await using var earlier = new NpgsqlConnection(connectionString);
         await earlier.OpenAsync(_none);
-        await using var transaction = await earlier.BeginTransactionAsync(_none);
-        await using (var command = new NpgsqlCommand(
-            "update bitmapledger.mt_doc_volumestate set data = jsonb_set(data, '{file}', '\"/else\"')", earlier, transaction))
-            await command.ExecuteNonQueryAsync(_none);
+        await using var transaction = await ChangingAsync(earlier);
         await using var source = LedgerRegistration.DataSource(connectionString);
         await using var store = DocumentStore.For(o => LedgerRegistration.Configure(o, source));
-        var streams = new VolumeStreams(store, TimeProvider.System);
 
-        Assert.Equal("/v", Assert.Single(await streams.AllAsync(_none)).File);
-        await transaction.CommitAsync(_none);
-
-        Assert.Equal("/else", Assert.Single(await streams.AllAsync(_none)).File);
+        await AssertSeenOnceCommittedAsync(new(store, TimeProvider.System), transaction);
     }
 
     // Method: an append is given up before PostgreSQL has heard of it; a connection that is younger than all of ours stands for
@@ -163,18 +157,12 @@ public sealed class KnownVolumesTests(PostgresFixture postgres)
     {
         await using var ledger = await TestLedger.StartAsync(await postgres.DatabaseAsync());
         Assert.Equal("/v", Assert.Single(await ledger.Streams.AllAsync(_none)).File);
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ledger.Streams.AppendAsync(
-            [new(ledger.VolumeId, 1, [new(new BitmapAdded("b0", 65_536, false, true, 0), DateTimeOffset.UnixEpoch)])], null, null, new(true)));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => ledger.Streams.AppendAsync([Append(ledger.VolumeId, 1, Added("b0"))], null, null, new(true)));
         await using var late = await ledger.Source.OpenConnectionAsync(_none);
-        await using var transaction = await late.BeginTransactionAsync(_none);
-        await using (var command = new NpgsqlCommand(
-            "update bitmapledger.mt_doc_volumestate set data = jsonb_set(data, '{file}', '\"/else\"')", late, transaction))
-            await command.ExecuteNonQueryAsync(_none);
+        await using var transaction = await ChangingAsync(late);
 
-        Assert.Equal("/v", Assert.Single(await ledger.Streams.AllAsync(_none)).File);
-        await transaction.CommitAsync(_none);
-
-        Assert.Equal("/else", Assert.Single(await ledger.Streams.AllAsync(_none)).File);
+        await AssertSeenOnceCommittedAsync(ledger.Streams, transaction);
     }
 
     [Fact]
@@ -223,6 +211,22 @@ public sealed class KnownVolumesTests(PostgresFixture postgres)
                 "select query_start from pg_stat_activity where datname = current_database() and query like 'select pg_postmaster_start_time()%'");
             return await command.ExecuteScalarAsync(_none);
         }
+    }
+
+    /// <summary>Somebody else's append that is not committed yet.</summary>
+    private static async Task<NpgsqlTransaction> ChangingAsync(NpgsqlConnection connection)
+    {
+        var transaction = await connection.BeginTransactionAsync(_none);
+        await using var command = new NpgsqlCommand(FileElsewhere, connection, transaction);
+        await command.ExecuteNonQueryAsync(_none);
+        return transaction;
+    }
+
+    private static async Task AssertSeenOnceCommittedAsync(VolumeStreams streams, NpgsqlTransaction changing)
+    {
+        Assert.Equal("/v", Assert.Single(await streams.AllAsync(_none)).File);
+        await changing.CommitAsync(_none);
+        Assert.Equal("/else", Assert.Single(await streams.AllAsync(_none)).File);
     }
 
     private static async Task AssertKnownIsStoredAsync(TestLedger ledger, params string[] names)
