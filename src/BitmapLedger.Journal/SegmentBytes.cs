@@ -35,7 +35,7 @@ internal sealed class SegmentBytes
         {
             if (Refusal(disk, path, 0, refusal) is IOException dead)
                 throw dead;
-            read.ReadPages(disk, file);
+            read.ReadHalves(disk, file, 0, read.Bytes.Length);
         }
 
         return read;
@@ -91,20 +91,32 @@ internal sealed class SegmentBytes
     /// <summary>Whether nothing could be read at a place.</summary>
     public bool IsUnreadable(int offset) => _unreadable.Exists(u => u.From <= offset && offset < u.End);
 
-    private void ReadPages(IJournalDisk disk, IJournalFile file)
+    /// <summary>Reads what can be read: what a read refuses is asked for again in halves, down to a page. A bad page costs some
+    /// twenty reads, and not one for each page of the segment.</summary>
+    private void ReadHalves(IJournalDisk disk, IJournalFile file, int from, int end)
     {
-        for (var at = 0; at < Bytes.Length; at += disk.PageBytes)
+        var pages = (end - from + disk.PageBytes - 1) / disk.PageBytes;
+        var middle = from + (pages / 2 * disk.PageBytes);
+        ReadPart(disk, file, from, middle);
+        ReadPart(disk, file, middle, end);
+    }
+
+    private void ReadPart(IJournalDisk disk, IJournalFile file, int from, int end)
+    {
+        if (from == end)
+            return;
+        try
         {
-            var page = Bytes.AsSpan(at, Math.Min(disk.PageBytes, Bytes.Length - at));
-            try
-            {
-                _ = file.Read(page, at);
-            }
-            catch (IOException)
-            {
-                page.Clear();
-                _unreadable.Add((at, at + page.Length));
-            }
+            _ = file.Read(Bytes.AsSpan(from, end - from), from);
+        }
+        catch (IOException) when (end - from > disk.PageBytes)
+        {
+            ReadHalves(disk, file, from, end);
+        }
+        catch (IOException)
+        {
+            Bytes.AsSpan(from, end - from).Clear();
+            _unreadable.Add((from, end));
         }
     }
 

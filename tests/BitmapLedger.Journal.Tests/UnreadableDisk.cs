@@ -11,6 +11,9 @@ internal sealed class UnreadableDisk : IJournalDisk
     /// <summary>Whether nothing at all can be read.</summary>
     public bool IsDead { get; set; }
 
+    /// <summary>How many times it was asked for bytes.</summary>
+    public int Reads { get; private set; }
+
     public int PageBytes => Page;
 
     /// <summary>From now on some pages of a file cannot be read.</summary>
@@ -41,6 +44,7 @@ internal sealed class UnreadableDisk : IJournalDisk
 
     private void RequireReadable(string path, long offset, int length)
     {
+        Reads++;
         if (IsDead)
             throw new IOException("Input/output error");
         for (var page = offset / Page; page * Page < offset + length; page++)

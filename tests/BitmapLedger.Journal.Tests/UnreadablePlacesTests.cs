@@ -53,6 +53,25 @@ public sealed class UnreadablePlacesTests
             Enumerable.Range(1, Writes).Where(lsn => lsn > gap.AfterLsn && lsn <= (gap.ToLsn ?? Writes)));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(12_345)]
+    [InlineData(32_767)]
+    public void A_page_that_cannot_be_read_costs_a_few_reads_more_and_not_one_for_each_page_of_its_segment(int page)
+    {
+        const int segmentPages = 32_768;
+        using var scratch = new ScratchDirectory();
+        Fill(scratch.Path, JournalDurability.Power, segmentPages * Page);
+        var path = scratch[SegmentHeader.FileName(1)];
+        _disk.Spoil(path, page, pages: 1);
+        var before = _disk.Reads;
+
+        var gap = Assert.Single(new JournalSurvey(scratch.Path, _volume, _disk).Read().OfType<JournalStretch.Damaged>());
+
+        Assert.Equal((path, (long)page * Page), (gap.File, gap.FromByte));
+        Assert.InRange(_disk.Reads - before, 2 * 15, 100);
+    }
+
     [Fact]
     public void A_segment_of_which_nothing_can_be_read_is_a_gap_when_the_disk_reads_others()
     {
@@ -173,9 +192,9 @@ public sealed class UnreadablePlacesTests
     /// <summary>Writes a journal that ends in its third segment, closed in order.</summary>
     private void Fill(ScratchDirectory scratch, JournalDurability durability) => Fill(scratch.Path, durability);
 
-    private void Fill(string directory, JournalDurability durability)
+    private void Fill(string directory, JournalDurability durability, int segmentBytes = SegmentBytes)
     {
-        using var writer = Open(directory, durability);
+        using var writer = Open(directory, durability, segmentBytes);
         var connection = writer.Connect("c");
         for (var count = Writes; count > 0; count--)
         {
@@ -211,8 +230,8 @@ public sealed class UnreadablePlacesTests
 
     private JournalWriter Open(ScratchDirectory scratch, JournalDurability durability) => Open(scratch.Path, durability);
 
-    private JournalWriter Open(string directory, JournalDurability durability) =>
-        JournalWriter.Open(new(directory, _volume, 1 << 20, MinLsn: 0, TimeProvider.System, SegmentBytes)
+    private JournalWriter Open(string directory, JournalDurability durability, int segmentBytes = SegmentBytes) =>
+        JournalWriter.Open(new(directory, _volume, 1 << 20, MinLsn: 0, TimeProvider.System, segmentBytes)
         {
             Durability = durability,
             VolumeBytes = 1 << 20,
