@@ -28,7 +28,7 @@ public sealed class LockstepTests(ITestOutputHelper output)
     private const int Lanes = 3;
     private const long Size = 1_000_448;
 
-    private static readonly int _steps = Number("BITMAPLEDGER_LOCKSTEP_STEPS") ?? 8_000;
+    private static readonly int _steps = Number("BITMAPLEDGER_LOCKSTEP_STEPS") ?? 20_000;
 
     [Fact]
     public async Task Whatever_is_done_qemu_and_we_answer_alike_and_hold_the_same_bits()
