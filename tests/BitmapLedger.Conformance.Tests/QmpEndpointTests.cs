@@ -231,6 +231,38 @@ public sealed class QmpEndpointTests(SharedLedger shared) : IClassFixture<Shared
             "Dirty bitmap 'none' not found", await RefusalAsync(qmp, "transaction", new JsonObject { ["actions"] = new JsonArray(enable) }));
     }
 
+    // Beside QEMU on a qcow2 image, since it keeps no bitmap beside a raw one.
+    [Fact]
+    public async Task A_persistent_bitmap_is_refused_in_the_words_of_qemu()
+    {
+        var ledger = shared.Empty();
+        ledger.Json("volume", "create", "n0", "--size", "1M");
+        var directory = Directory.CreateDirectory(ledger.Scratch("persistent")).FullName;
+        var image = Path.Combine(directory, "n0.qcow2");
+        Tool.Run("qemu-img", "create", "-q", "-f", "qcow2", image, "1M").Expect();
+        using var qemu = new QemuStorageDaemon(directory, image, "qcow2");
+        await using var qmp = await ConnectAsync(ledger);
+        var longest = new string('n', 1023);
+        foreach (var (name, granularity, isGood) in new[]
+        {
+            (longest, 65_536L, true), (longest, 65_536, false), (longest + "n", 65_536, false), ("", 65_536, false), ("b0", 513, false),
+            (longest + "n", 513, false), ("b0", 1L << 31, true),
+        })
+        {
+            Dictionary<string, object> theirs = new() { ["node"] = "n0", ["name"] = name, ["granularity"] = granularity, ["persistent"] = true };
+            JsonObject ours = new() { ["node"] = "n0", ["name"] = name, ["granularity"] = granularity, ["persistent"] = true };
+            if (isGood)
+            {
+                qemu.Execute("block-dirty-bitmap-add", theirs);
+                await qmp.ExecuteAsync("block-dirty-bitmap-add", ours, _never);
+            }
+            else
+            {
+                Assert.Equal(qemu.Refusal("block-dirty-bitmap-add", theirs), await RefusalAsync(qmp, "block-dirty-bitmap-add", ours));
+            }
+        }
+    }
+
     [Fact]
     public async Task Quit_ends_everything_in_order()
     {

@@ -40,6 +40,7 @@ public sealed class QmpRetryTests(SharedLedger shared) : IClassFixture<SharedLed
         Assert.Equal("{}", (await LookUpAsync("add"))!["reply"]!.ToJsonString());
         var other = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("ask", "query-name", []), _never));
         Assert.Contains("was used for another command", other.Description, StringComparison.Ordinal);
+        await qmp.ExecuteAsync("nbd-server-stop", arguments: null, _never);
 
         Task<JsonNode?> LookUpAsync(string id) => qmp.ExecuteAsync("query-command", new JsonObject { ["command-id"] = id }, _never);
     }
@@ -58,6 +59,73 @@ public sealed class QmpRetryTests(SharedLedger shared) : IClassFixture<SharedLed
 
         Assert.Equal("Cannot find device='' nor node-name='late'", first.Description);
         Assert.Equal(first.Description, second.Description);
+    }
+
+    // It goes by waiting, and then the same id is to do what it was meant to do.
+    [Fact]
+    public async Task An_export_of_a_bitmap_that_is_in_use_is_tried_again_under_the_same_id()
+    {
+        var ledger = shared.Empty();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        await using var qmp = await ConnectAsync(ledger);
+        await StartServerAsync(qmp, ledger);
+        await qmp.SendAsync(WithId("first", "block-export-add", Export("first")), _never);
+
+        var busy = await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId("next", "block-export-add", Export("next")), _never));
+        await qmp.ExecuteAsync("block-export-del", new JsonObject { ["id"] = "first" }, _never);
+        await qmp.SendAsync(WithId("next", "block-export-add", Export("next")), _never);
+
+        Assert.Equal("Bitmap 'b0' is currently in use by another operation and cannot be used", busy.Description);
+        var exports = await qmp.ExecuteAsync("query-block-exports", arguments: null, _never);
+        Assert.Equal("next", (string?)exports!.AsArray().Single()!["id"]);
+        await qmp.ExecuteAsync("nbd-server-stop", arguments: null, _never);
+
+        JsonObject Export(string id) => new()
+        {
+            ["type"] = "nbd",
+            ["id"] = id,
+            ["node-name"] = "v",
+            ["name"] = id,
+            ["writable"] = true,
+            ["bitmaps"] = new JsonArray("b0"),
+        };
+    }
+
+    [Fact]
+    public async Task Many_that_say_the_same_id_at_once_have_it_done_once_and_hear_the_same()
+    {
+        const int clients = 6;
+        var ledger = shared.Empty();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        ledger.Json("bitmap", "add", "v", "b0");
+        ledger.Json("retention", "set", "v", "b0", "--slices", "1");
+        ledger.Json("slice", "bank", "v", "b0");
+        List<QmpClient> all = [];
+        for (var i = 0; i < clients; i++)
+            all.Add(await ConnectAsync(ledger));
+        await StartServerAsync(all[0], ledger);
+        JsonObject export = new() { ["type"] = "nbd", ["id"] = "e", ["node-name"] = "v" };
+        JsonObject bank = new() { ["node"] = "v", ["name"] = "b0", ["force-cycle"] = true };
+
+        var exported = await Task.WhenAll(all.Select(c => c.SendAsync(WithId("same export", "block-export-add", export), _never)));
+        var banked = await Task.WhenAll(all.Select(c => c.SendAsync(WithId("same bank", "block-dirty-bitmap-slice-create", bank), _never)));
+        ledger.Json("slice", "bank", "v", "b0", "--force-cycle");
+
+        Assert.All(exported, reply => Assert.Equal("{}", reply!.ToJsonString()));
+        Assert.All(banked, reply => Assert.Equal("""{"dropped-slices":[{"b0":0}],"slice":1}""", reply!.ToJsonString()));
+        List<string> told = [];
+        await foreach (var happened in all[1].Events)
+        {
+            told.Add(happened.Data!["dropped-slices"]!.ToJsonString());
+            if (told.Count == 2)
+                break;
+        }
+
+        Assert.Equal(["""[{"b0":0}]""", """[{"b0":1}]"""], told);
+        await all[0].ExecuteAsync("nbd-server-stop", arguments: null, _never);
+        foreach (var client in all)
+            await client.DisposeAsync();
     }
 
     [Fact]
@@ -90,6 +158,15 @@ public sealed class QmpRetryTests(SharedLedger shared) : IClassFixture<SharedLed
 
     private static Task<QmpClient> ConnectAsync(Ledger ledger) => QmpClient.ConnectAsync(
         ledger.ReadyLine.Split(' ').Single(w => w.StartsWith("qmp=", StringComparison.Ordinal))["qmp=".Length..], [], _never);
+
+    private static Task<JsonNode?> StartServerAsync(QmpClient qmp, Ledger ledger) => qmp.ExecuteAsync("nbd-server-start", new JsonObject
+    {
+        ["addr"] = new JsonObject
+        {
+            ["type"] = "unix",
+            ["data"] = new JsonObject { ["path"] = Path.Combine(ledger.DataDirectory, "y.sock") },
+        },
+    }, _never);
 
     private static JsonObject WithId(string id, string command, JsonObject arguments) =>
         new() { ["execute"] = command, ["arguments"] = arguments.DeepClone(), ["command-id"] = id };

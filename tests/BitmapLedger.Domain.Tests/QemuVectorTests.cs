@@ -56,7 +56,7 @@ public sealed class QemuVectorTests
         using var script = new Script().With("d", 64 * gib);
         script.Do(("d", Add("Small", 32768)), ("d", Add("Medium")), ("d", Add("Large", 131072)), ("d", Add("Transient", persistent: false)));
         Assert.Equal(["Transient", "Large", "Medium", "Small"], script["d"].Bitmaps.Select(b => b.Name));
-        script.Do(("d", new VolumeCommand.EndTransientBitmaps()));
+        script.Do(("d", new VolumeCommand.EndTransientBitmaps(Guid.NewGuid(), JobsToo: true)));
         script.Do(("d", Add("New")), ("d", new VolumeCommand.ResizeVolume(70 * gib)), ("d", Add("Newtwo")));
         Assert.Equal(["Newtwo", "New", "Large", "Medium", "Small"], script["d"].Bitmaps.Select(b => b.Name));
         Assert.All(script["d"].Bitmaps, b => Assert.Equal(0, script.Count("d", b.Name)));

@@ -202,7 +202,7 @@ public sealed class SliceRuleTests : IDisposable
 
         Assert.Null(Start("j", "incremental"));
         Write(3);
-        Do(new VolumeCommand.EndTransientBitmaps());
+        Do(new VolumeCommand.EndTransientBitmaps(Guid.NewGuid(), JobsToo: true));
 
         Assert.Equal((3 * Granule, 0, false), (_script.Count("d", "b0"), Slices.Length, B0.Busy));
     }

@@ -80,13 +80,16 @@ public sealed class VolumeDeciderTests
         Assert.Equal(good, Names.RefuseVolume(name) is null);
 
     [Fact]
-    public void Transient_bitmaps_end_with_the_agent_and_persistent_ones_do_not()
+    public void Transient_bitmaps_end_with_the_agent_that_they_were_added_under_and_persistent_ones_do_not()
     {
+        var (before, now) = (Guid.NewGuid(), Guid.NewGuid());
         var state = Given(
-            new BitmapAdded("keep", 65536, false, true, 0), new BitmapAdded("go", 65536, false, false, 0));
+            new BitmapAdded("keep", 65536, false, true, 0) { Run = before }, new BitmapAdded("go", 65536, false, false, 0) { Run = before },
+            new BitmapAdded("new", 65536, false, false, 0) { Run = now });
 
+        // The first meeting was cut off and comes again, when clients may have added some already.
         Assert.Equal([new BitmapRemoved("go", "transient", 9)], VolumeDecider.Decide(
-            [new VolumeCommand.EndTransientBitmaps()], state, 9, _now).Events);
+            [new VolumeCommand.EndTransientBitmaps(now, JobsToo: true)], state, 9, _now).Events);
     }
 
     // Method: random writes and commands; naive sets of blocks are the model, and the replay is compared at every

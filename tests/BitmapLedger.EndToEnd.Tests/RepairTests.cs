@@ -15,6 +15,7 @@ public sealed class RepairTests
         ledger.Json("volume", "create", "v", "--size", "64M");
         ledger.Json("volume", "create", "w", "--size", "64M");
         ledger.Json("bitmap", "add", "v", "b0");
+        ledger.Json("bitmap", "add", "w", "b0");
         ledger.Json("checkpoint", "create", "v", "before");
         var journal = JournalFiles.Of(ledger, "v");
         WriteUnshipped(ledger, 40);
@@ -30,6 +31,7 @@ public sealed class RepairTests
         Assert.Contains("bml repair v", refused.Error, StringComparison.Ordinal);
         Assert.Contains(file, ledger.Bml("check").Expect(2).Output, StringComparison.Ordinal);
         Tool.Run("nbdinfo", "--size", ledger.Export("v")).Expect(1);
+        Assert.Equal(["w"], Nodes(ledger));
 
         var repaired = ledger.Json("repair", "v");
 
@@ -37,6 +39,7 @@ public sealed class RepairTests
         Assert.Equal((file, at), (gap.GetProperty("file").GetString(), gap.GetProperty("byte").GetInt64()));
         Assert.Equal((19, 20), (gap.GetProperty("from_lsn").GetInt64(), gap.GetProperty("to_lsn").GetInt64()));
         Assert.True(Directory.Exists(repaired.GetProperty("set_aside").GetString()));
+        Assert.Equal(["w", "v"], Nodes(ledger));
         AssertEachWriteOnceBut(ledger, 40, 20);
         AssertAllDirty(ledger);
         NbdShell.Write(ledger.Export("v"), [(50 * Block, 512)]);
@@ -251,6 +254,15 @@ public sealed class RepairTests
         Assert.Contains("nothing to repair", ledger.Bml("repair", "v").Expect().Output, StringComparison.Ordinal);
         ledger.Bml("repair", "nowhere").Expect(10);
         Assert.Equal("serving", ledger.Json("volume", "show", "v").GetProperty("state").GetString());
+    }
+
+    /// <summary>What QMP shows: each node with its bitmap.</summary>
+    private static List<string> Nodes(Ledger ledger)
+    {
+        using var qmp = new QmpLines(Path.Combine(ledger.DataDirectory, "run", "qmp.sock"));
+        var nodes = qmp.Execute("""{"execute":"query-named-block-nodes"}""")!.AsArray();
+        Assert.All(nodes, n => Assert.Equal("b0", (string?)n!["dirty-bitmaps"]![0]!["name"]));
+        return [.. nodes.Select(n => (string)n!["node-name"]!)];
     }
 
     /// <summary>Writes block 1, 2, 3 … of volume v while the agent is alone.</summary>

@@ -70,7 +70,7 @@ internal sealed class TestLedger : IAsyncDisposable
 
     /// <summary>For points in the past: there is no Agent to ask.</summary>
     public Verifier Verifier => new(
-        Streams, new(new Lanes(), new NoAgent(), TimeProvider.System), new NoAgent(), Shipper, Points, new(Source), Index, Settings,
+        Streams, new(new Lanes(), new NoAgent(), Streams, TimeProvider.System), new NoAgent(), Shipper, Points, new(Source), Index, Settings,
         TimeProvider.System);
 
     public Histories Histories => new(Points, Reader, Index, Streams, TimeProvider.System);

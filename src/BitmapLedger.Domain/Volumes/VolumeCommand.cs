@@ -42,8 +42,10 @@ public abstract record VolumeCommand
     /// <summary>Ends the watch.</summary>
     public sealed record RemoveVolume : VolumeCommand;
 
-    /// <summary>The Agent has ended, and every transient bitmap with it.</summary>
-    public sealed record EndTransientBitmaps : VolumeCommand;
+    /// <summary>An Agent is met: transient bitmaps that were added in an earlier run of it have ended with that.</summary>
+    /// <param name="Run">The run that is met; bitmaps that were added in it stay, however often it is met.</param>
+    /// <param name="JobsToo">Whether the run is met for the first time: whatever job was under way has ended, too.</param>
+    public sealed record EndTransientBitmaps(Guid Run, bool JobsToo) : VolumeCommand;
 
     /// <summary>Writes may have gone unrecorded.</summary>
     /// <param name="ToLsn">LSN at which recording goes on; null for the last one known.</param>

@@ -75,7 +75,7 @@ public static class VolumeDecider
             VolumeCommand.DeleteCheckpoint c => [new CheckpointRemoved(c.Name, atLsn)],
             VolumeCommand.ResizeVolume c => c.Size == state.Size ? [] : [new VolumeResized(state.Size, c.Size, atLsn)],
             VolumeCommand.RemoveVolume => [new VolumeRemoved(atLsn)],
-            VolumeCommand.EndTransientBitmaps => EndWithAgent(state, atLsn),
+            VolumeCommand.EndTransientBitmaps c => EndWithAgent(c, state, atLsn),
             VolumeCommand.LoseTracking c =>
                 [new TrackingLost(state.LastLsn, c.ToLsn ?? state.LastLsn, c.Why, c.ToLsn ?? state.LastLsn)],
             VolumeCommand.RecoverWrites c => [new WritesRecovered(c.Extents, atLsn)],
@@ -83,10 +83,10 @@ public static class VolumeDecider
         };
     }
 
-    private static IEnumerable<IVolumeEvent> EndWithAgent(VolumeState state, long atLsn) =>
+    private static IEnumerable<IVolumeEvent> EndWithAgent(VolumeCommand.EndTransientBitmaps met, VolumeState state, long atLsn) =>
     [
-        .. BackupDecider.EndAll(state, "the agent ended", atLsn),
-        .. state.Bitmaps.Where(b => !b.Persistent).Select(b => new BitmapRemoved(b.Name, Causes.Transient, atLsn)),
+        .. met.JobsToo ? BackupDecider.EndAll(state, "the agent ended", atLsn) : [],
+        .. state.Bitmaps.Where(b => !b.Persistent && b.Run != met.Run).Select(b => new BitmapRemoved(b.Name, Causes.Transient, atLsn)),
     ];
 
     private static Refusal? RefuseCheckpoint(string name, VolumeState state) =>

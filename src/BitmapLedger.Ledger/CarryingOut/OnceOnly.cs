@@ -1,6 +1,9 @@
+using System.Security.Cryptography;
+using System.Text;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Domain;
+using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.CarryingOut;
@@ -10,6 +13,19 @@ namespace BitmapLedger.Ledger.CarryingOut;
 /// <param name="streams">Keeps what ids came to.</param>
 public sealed class OnceOnly(VolumeStreams streams)
 {
+    /// <summary>Ids share so many lanes by their digests: lanes are never given up, and ids have no end.</summary>
+    private const int LanesOfIds = 1024;
+
+    private readonly Lanes _ids = new();
+
+    /// <summary>Waits until nobody else is under way with an id: two that say the same at once must not both act.</summary>
+    /// <param name="commandId">The id.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Ends the turn when disposed.</returns>
+    public Task<IDisposable> TurnAsync(string commandId, CancellationToken cancellation) =>
+        _ids.TakeAsync(
+            [new Guid(BitConverter.ToUInt16(SHA256.HashData(Encoding.UTF8.GetBytes(commandId))) % LanesOfIds, 0, 0, new byte[8])], cancellation);
+
     /// <summary>Acts, or says again what the id came to.</summary>
     /// <param name="origin">Who commands, with the id.</param>
     /// <param name="fingerprint">What is commanded.</param>
@@ -21,6 +37,7 @@ public sealed class OnceOnly(VolumeStreams streams)
     {
         if (origin.CommandId is not { } id)
             return await act();
+        using var turn = await TurnAsync(id, cancellation);
         if (await streams.RecordAsync(id, cancellation) is { } earlier)
             return earlier.Repeat(fingerprint);
         try

@@ -133,7 +133,8 @@ public sealed partial class Reconciler(
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;
         // Asked after shipping: a client that wrote meanwhile has not put the ledger ahead of the journal.
-        var status = (await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id);
+        var welcome = await agent.StatusAsync(cancellation);
+        var status = welcome.Volumes.FirstOrDefault(v => v.Id == id);
         var behind = status is not null && status.LastLsn < state.LastLsn;
         if (behind)
             await agent.AskAsync(new CloseVolume(id, DeleteJournal: false), cancellation);
@@ -158,8 +159,7 @@ public sealed partial class Reconciler(
         if (status.Recovered.Count > 0)
             commands.Add(new VolumeCommand.RecoverWrites(
                 [.. status.Recovered.Select(e => new RecoveredStretch(e.Offset, e.Length))]));
-        if (newRun)
-            commands.Add(new VolumeCommand.EndTransientBitmaps());
+        commands.Add(new VolumeCommand.EndTransientBitmaps(welcome.Run, JobsToo: newRun));
         if (status.Size < state.Size)
             commands.Insert(0, new VolumeCommand.ResizeVolume(status.Size));
         state = await DecideAsync(state, commands, status, cancellation);

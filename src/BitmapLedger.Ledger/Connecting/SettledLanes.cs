@@ -1,5 +1,6 @@
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
+using BitmapLedger.Ledger.Storing;
 
 namespace BitmapLedger.Ledger.Connecting;
 
@@ -9,8 +10,9 @@ namespace BitmapLedger.Ledger.Connecting;
 /// </summary>
 /// <param name="lanes">The lanes.</param>
 /// <param name="agent">Is asked whether it has them.</param>
+/// <param name="streams">Knows which volumes are gone: the Agent has nothing to get of those.</param>
 /// <param name="clock">Measures how long that takes.</param>
-public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
+public sealed class SettledLanes(Lanes lanes, IAgent agent, VolumeStreams streams, TimeProvider clock)
 {
     private static readonly TimeSpan _patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(50);
@@ -29,7 +31,7 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
             try
             {
                 var welcome = (Welcome)await agent.AskAsync(new Status(volumeIds), cancellation);
-                if (volumeIds.All(id => welcome.Volumes.Any(v => v.Id == id && v.Complete)))
+                if (await AreSettledAsync(volumeIds, welcome, cancellation))
                     return new(taken, welcome);
                 closed = welcome.Closed.FirstOrDefault(c => volumeIds.Contains(c.Id));
             }
@@ -50,6 +52,15 @@ public sealed class SettledLanes(Lanes lanes, IAgent agent, TimeProvider clock)
                     ErrorCode.Busy, "the agent has not got the bitmaps yet", "it gets them when it can; try again");
             await Task.Delay(_pause, clock, cancellation);
         }
+    }
+
+    private async Task<bool> AreSettledAsync(IReadOnlyList<Guid> volumeIds, Welcome welcome, CancellationToken cancellation)
+    {
+        foreach (var id in volumeIds)
+            if (!welcome.Volumes.Any(v => v.Id == id && v.Complete)
+                && (welcome.Volumes.Any(v => v.Id == id) || await streams.LoadAsync(id, cancellation) is { Removed: false }))
+                return false;
+        return true;
     }
 
     /// <summary>Lanes that were taken.</summary>

@@ -82,9 +82,12 @@ internal sealed class QmpActions(VolumeStreams streams)
             return Refuse($"Cannot find device='{node}' nor node-name='{node}'");
         if (granularity is { } bytes && !Granularity.IsValid(bytes))
             return Refuse("Granularity must be power of 2 and at least 512");
-        return Encoding.UTF8.GetByteCount(name) > NameBytesMax
-            ? Refuse($"Bitmap name too long: {name}")
-            : new(volume.Id, new VolumeCommand.AddBitmap(name, granularity, data.Boolean("disabled"), data.Boolean("persistent")));
+        if (Encoding.UTF8.GetByteCount(name) <= NameBytesMax)
+            return new(volume.Id, new VolumeCommand.AddBitmap(name, granularity, data.Boolean("disabled"), data.Boolean("persistent")));
+        // Whether an image can keep it is asked before whether there can be such a one.
+        return Refuse(data.Boolean("persistent")
+            ? $"Can't make bitmap '{name}' persistent in '{node}': Name length exceeds maximum ({NameBytesMax} characters)"
+            : $"Bitmap name too long: {name}");
     }
 
     private async Task<VolumeAction> BitmapAsync(string type, Arguments data, CancellationToken cancellation)
@@ -158,7 +161,7 @@ internal sealed class QmpActions(VolumeStreams streams)
                 _ => false,
             });
             if (last is null
-                    ? (await streams.CheckpointsAsync(volume.Id, cancellation)).Any(c => c.Name == name)
+                    ? await streams.CheckpointAsync(volume.Id, name, cancellation) is not null
                     : last.Command is VolumeCommand.CreateCheckpoint)
                 nodes.Add(volume.Name);
         }

@@ -2,8 +2,10 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Domain.Volumes;
+using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Qmp;
@@ -155,11 +157,14 @@ internal sealed class QmpExports(
         if (foreign is null && !isWritable && !volume.ReadOnly && bitmap is { Recording: true, Inconsistent: false })
             throw new QmpException($"Enabled bitmap '{name}' incompatible with readonly export");
         if (bitmap.Busy || there.Shown(volume.Id).Contains(name))
-            throw new QmpException($"Bitmap '{name}' is currently in use by another operation and cannot be used");
+            throw Busy($"Bitmap '{name}' is currently in use by another operation and cannot be used");
         if (bitmap.Inconsistent)
             throw new QmpException($"Bitmap '{name}' is inconsistent and cannot be used");
         return new(volume.Id, name);
     }
+
+    /// <summary>A refusal that goes by waiting, so that no command id keeps it.</summary>
+    private static QmpException Busy(string why) => new(why, new LedgerException(ErrorCode.Busy, why));
 
     /// <summary>QEMU's rule for ids: a letter, then letters, digits and <c>-._</c>.</summary>
     private static bool IsWellFormed(string id) =>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Reading;
 using BitmapLedger.Ledger.Storing;
 using BitmapLedger.Qmp;
@@ -51,7 +52,7 @@ internal sealed class QmpHistory(
             : [await RequireAsync(node, cancellation)];
         foreach (var name in nodes)
         {
-            foreach (var checkpoint in await checkpoints.ListAsync(name, cancellation))
+            foreach (var checkpoint in await ListAsync(name, isOneOfAll: node is null, cancellation))
             {
                 shown.Add(new JsonObject
                 {
@@ -65,6 +66,19 @@ internal sealed class QmpHistory(
         }
 
         return shown;
+    }
+
+    /// <summary>The checkpoints of a node; one of all that has gone since they were listed has none.</summary>
+    private async Task<IReadOnlyList<CheckpointView>> ListAsync(string node, bool isOneOfAll, CancellationToken cancellation)
+    {
+        try
+        {
+            return await checkpoints.ListAsync(node, cancellation);
+        }
+        catch (LedgerException gone) when (isOneOfAll && gone.Code == ErrorCode.NotFound)
+        {
+            return [];
+        }
     }
 
     private async Task<string> RequireAsync(string node, CancellationToken cancellation) =>

@@ -20,7 +20,7 @@ namespace BitmapLedger.Server.Qmp;
 /// carried through even when its client goes away. Any number of threads.
 /// </summary>
 internal sealed class QmpLedger(
-    IServiceScopeFactory scopes, QmpActions actions, VolumeStreams streams, PostgresWatch watch, LedgerOpening opening)
+    IServiceScopeFactory scopes, QmpActions actions, VolumeStreams streams, PostgresWatch watch, LedgerOpening opening, OnceOnly once)
 {
     private readonly ConcurrentDictionary<string, bool> _running = new(StringComparer.Ordinal);
 
@@ -90,6 +90,7 @@ internal sealed class QmpLedger(
         request.CommandId is not { } id ? act(cancellation) : WithIdAsync(id, () => AskAsync(async away =>
         {
             var fingerprint = Fingerprint(request);
+            using var turn = await once.TurnAsync(id, away);
             if (await streams.RecordAsync(id, away) is { } earlier)
                 return Reply(earlier.Known(fingerprint));
             CommandRecord record = new() { Id = id, Fingerprint = fingerprint };

@@ -120,12 +120,24 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
             var missing = seen.FindIndex(s => s is null);
             if (missing < 0)
                 return seen!;
+            if (await ClosedAsync(states[missing].Id, cancellation) is { } closed)
+            {
+                // Nobody knows its bits. As an image that cannot be opened is no node of QEMU's, it is none of ours.
+                states = bitmap is null
+                    ? [.. states.Where(s => s.Id != closed.Id)]
+                    : throw new LedgerException(closed.Code, closed.Why);
+                continue;
+            }
+
             if (lane is not null)
                 throw new LedgerException(
                     Contracts.ErrorCode.Busy, $"the agent has not got the bitmaps of '{states[missing].Name}' yet", "try again");
             await Task.Delay(TimeSpan.FromMilliseconds(attempt), TimeProvider.System, cancellation);
         }
     }
+
+    private async Task<ClosedVolume?> ClosedAsync(Guid id, CancellationToken cancellation) =>
+        ((Welcome)await agent.AskAsync(new Status([id]), cancellation)).Closed.FirstOrDefault(c => c.Id == id);
 
     private async Task<IReadOnlyList<VolumeState>> AgainAsync(IReadOnlyList<VolumeState> states, CancellationToken cancellation)
     {

@@ -356,7 +356,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
     }
 
     private LiveDigests LookAt(DigestLive request) => new(
-        [.. request.Ids.Where(i => _volumes.ContainsKey(i) || _closed.ContainsKey(i)).Select(Find).Select(v => new LiveVolume(
+        [.. request.Ids.Where(_volumes.ContainsKey).Select(Find).Select(v => new LiveVolume(
             v.Spec.Id, v.Spec.Size, v.Bitmaps.DigestLive(request.Bitmap, request.WithSha256)))],
         _run, ShowExports());
 
