@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 
 namespace BitmapLedger.Bitmaps;
 
-/// <summary>Zeroed memory outside the garbage collector whose pages appear when first written.</summary>
+/// <summary>Zeroed memory outside the garbage collector whose pages appear when first written, or are those of <see cref="SparePages"/>.
+/// </summary>
 internal sealed unsafe partial class LazyMemory : IDisposable
 {
     private const int ProtReadWrite = 0x3;
@@ -11,18 +12,22 @@ internal sealed unsafe partial class LazyMemory : IDisposable
     private const int MadviseDontNeed = 4;
 
     private readonly nuint _lengthBytes;
+    private readonly nuint _reservedBytes;
     private nint _address;
 
     public LazyMemory(long lengthBytes)
     {
         _lengthBytes = checked((nuint)lengthBytes);
-        _address = Map(0, _lengthBytes, ProtReadWrite, MapPrivateAnonymousNoReserve, -1, 0);
+        _reservedBytes = SparePages.Rounded(_lengthBytes);
+        _address = SparePages.Take(_reservedBytes);
+        if (_address == 0)
+            _address = Map(0, _reservedBytes, ProtReadWrite, MapPrivateAnonymousNoReserve, -1, 0);
         if (_address == -1)
             throw new IOException($"Cannot reserve {lengthBytes} bytes: {new Win32Exception().Message}");
     }
 
     // A leak here is megabytes that no heap dump shows.
-    ~LazyMemory() => Free();
+    ~LazyMemory() => Free(keep: false);
 
     public nint Address => _address;
 
@@ -38,14 +43,23 @@ internal sealed unsafe partial class LazyMemory : IDisposable
 
     public void Dispose()
     {
-        Free();
+        Free(SparePages.Keeps(_reservedBytes));
         GC.SuppressFinalize(this);
     }
 
-    private void Free()
+    private void Free(bool keep)
     {
-        if (Interlocked.Exchange(ref _address, 0) is var address and not (0 or -1))
-            _ = Unmap(address, _lengthBytes);
+        (nint Address, nuint Length)? gone = (Interlocked.Exchange(ref _address, 0), _reservedBytes);
+        if (gone is { Address: 0 or -1 })
+            return;
+        if (keep)
+        {
+            NativeMemory.Clear((void*)gone.Value.Address, _lengthBytes);
+            gone = SparePages.Keep(gone.Value.Address, _reservedBytes);
+        }
+
+        if (gone is var (address, length))
+            _ = Unmap(address, length);
     }
 
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]

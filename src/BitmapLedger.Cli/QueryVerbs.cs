@@ -99,12 +99,19 @@ internal static class QueryVerbs
         };
         global.Handle(verb, async (parsed, session, api) =>
         {
+            var path = Arguments.Path("volumes", parsed.GetValue(volume)!, "blame") + Arguments.Query(
+                ("offset", Arguments.SizeText(parsed.GetValue(offset))), ("length", Arguments.SizeText(parsed.GetValue(length))),
+                ("from", Arguments.PointText(parsed.GetValue(from))), ("to", Arguments.PointText(parsed.GetValue(to))),
+                ("limit", Arguments.Number(parsed.GetValue(limit), "number of writes")));
+            if (session.JsonLines)
+            {
+                var end = JsonSerializer.Deserialize(await LineStream.ShowAsync(session, api, path, "blame", _ => { }), ApiJson.Default.BlameAnswer)!;
+                return Exactness(parsed.GetValue(strict), end.Exact, end.Gaps);
+            }
+
             string json;
             await using (new Progress(session.Progress, $"blame {parsed.GetValue(volume)}"))
-                json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "blame") + Arguments.Query(
-                    ("offset", Arguments.SizeText(parsed.GetValue(offset))), ("length", Arguments.SizeText(parsed.GetValue(length))),
-                    ("from", Arguments.PointText(parsed.GetValue(from))), ("to", Arguments.PointText(parsed.GetValue(to))),
-                    ("limit", Arguments.Number(parsed.GetValue(limit), "number of writes"))));
+                json = await api.GetAsync(path);
             var answer = JsonSerializer.Deserialize(json, ApiJson.Default.BlameAnswer)!;
             session.Print(json, () =>
             {
@@ -112,7 +119,7 @@ internal static class QueryVerbs
                 session.Print(AnswerText.Blame(answer));
                 if (!answer.Complete)
                     session.Out.WriteLine("there are more; take a larger --limit");
-            }, "writes");
+            });
             return Exactness(parsed.GetValue(strict), answer.Exact, answer.Gaps);
         });
         return verb;

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
@@ -10,6 +11,9 @@ namespace BitmapLedger.Server;
 /// <summary>Questions to history.</summary>
 internal static class QueryEndpoints
 {
+    /// <summary>Writes of a blame that are found before they are written out.</summary>
+    private const int BlamePageWrites = 1_000;
+
     public static void MapQueries(this IEndpointRouteBuilder app)
     {
         app.MapGet("/v1/volumes/{v}/changed", Changed).Listed("extents", "blocks")
@@ -19,15 +23,8 @@ internal static class QueryEndpoints
             queries.ReplayAsync(v, at ?? "now", bitmap, format, c))
             .Listed("bitmaps").WithSummary("Bitmaps as they were at a point");
         app.MapGet("/v1/volumes/{v}/history", History).Produces<HistoryAnswer>().WithSummary("The events of a volume, newest last");
-        app.MapGet("/v1/volumes/{v}/blame", (
-            string v, string? offset, string? length, string? from, string? to, int? limit, Blame blame, CancellationToken c) =>
-        {
-            var (first, last) = Range(from, to);
-            return blame.AskAsync(
-                v, Size("offset", offset) ?? throw new LedgerException(
-                    ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096"),
-                Size("length", length), first, last, limit, c);
-        }).Listed("writes").WithSummary("The single writes that touched some bytes, newest first");
+        app.MapGet("/v1/volumes/{v}/blame", Blame).Produces<BlameAnswer>()
+            .WithSummary("The single writes that touched some bytes, newest first");
         app.MapGet("/v1/volumes/{v}/heat", (
             string v, string? from, string? to, string? by, int? columns, int? rows, Heat heat, CancellationToken c) =>
         {
@@ -56,6 +53,36 @@ internal static class QueryEndpoints
             return await queries.ChangedAsync(v, first, last, grain, format, c);
         var window = new ChangedWindow(Size("offset", offset), Size("length", length));
         return window.Of(await queries.ChangedAsync(v, first, last, grain, "extents", c), format);
+    }
+
+    private static async Task Blame(
+        string v, string? offset, string? length, string? from, string? to, int? limit, HttpContext http, Blame blame, CancellationToken c)
+    {
+        var (first, last) = Range(from, to);
+        var start = Size("offset", offset) ?? throw new LedgerException(
+            ErrorCode.BadArgument, "'offset' is missing", "write ?offset=0&length=4096");
+        if (!AnswerLines.Wanted(http.Request))
+        {
+            var answer = await blame.AskAsync(v, start, Size("length", length), first, last, limit, c);
+            await http.Response.WriteAsJsonAsync(answer, ApiJson.Wire.BlameAnswer, cancellationToken: c);
+            return;
+        }
+
+        var reading = await blame.BeginAsync(v, start, Size("length", length), first, last, limit, c);
+        var lines = new LineWriter<BlameWrite>(http.Response, ApiJson.Wire.BlameWrite);
+        for (var left = limit ?? Ledger.Reading.Blame.LimitDefault; left > 0 && !reading.IsComplete;)
+        {
+            var page = await reading.NextAsync(Math.Min(left, BlamePageWrites), c);
+            left -= page.Count;
+            foreach (var write in page)
+                await lines.WriteAsync(write, c);
+            await lines.FlushAsync(c);
+        }
+
+        var gaps = JsonSerializer.Serialize(reading.Gaps, ApiJson.Wire.IReadOnlyListGapAnswer);
+        await lines.EndAsync($"\"complete\":{Json(reading.IsComplete)},\"exact\":{Json(reading.IsExact)},\"gaps\":{gaps}", c);
+
+        static string Json(bool value) => value ? "true" : "false";
     }
 
     private static async Task History(

@@ -176,6 +176,34 @@ public sealed class NativeBitmapTests
         Assert.Equal([new BlockRun(0, blocks)], Runs(map));
     }
 
+    // Method: threads make, mark and drop maps of few sizes, so that most take the memory of one that went, of their size or another.
+    [Fact]
+    public async Task A_map_that_takes_the_memory_of_one_that_went_is_clean_and_nobody_elses()
+    {
+        long[] blocks = [600_000, 700_000, 1_000_000, 16 << 20, 17 << 20, 40 << 20];
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(seed => Task.Run(() =>
+        {
+            var random = new Random(seed);
+            for (var i = 0; i < 200; i++)
+            {
+                using var map = new NativeBitmap(blocks[random.Next(blocks.Length)] << 16, Granularity.Default);
+                Assert.False(map.TryFindRun(0, out _));
+                HashSet<long> marked = [.. Enumerable.Range(0, 50).Select(_ => random.NextInt64(map.BlockCount))];
+                foreach (var block in marked)
+                    map.MarkBlocks(new(block, 1));
+                map.MarkBlocks(new(map.BlockCount - 1, 1));
+                Assert.Equal(marked.Append(map.BlockCount - 1).Distinct().Count(), map.CountDirty());
+                Assert.Superset(marked.Select(b => b << 16).ToHashSet(), map.Extents().SelectMany(Starts).ToHashSet());
+            }
+        })));
+
+        static IEnumerable<long> Starts(Extent extent)
+        {
+            for (var start = extent.Offset; start < extent.Offset + extent.Length; start += 65_536)
+                yield return start;
+        }
+    }
+
     [Fact]
     public void The_largest_map_costs_nothing_while_it_is_empty_and_a_larger_one_is_refused()
     {

@@ -66,10 +66,52 @@ public sealed class NodeCodecTests
             using var target = new NativeBitmap(size, Granularity.FromShift(12));
             naive.UnionWith(Fill(target, random));
 
+            using var same = target.Resized(size);
+
             Assert.Equal(CodecFault.None, NodeCodec.TryUnion(node, target));
+            Unpacked(node).Mark(same);
 
             Assert.Equal(naive.Order(), Numbers(target));
+            Assert.Equal(naive.Order(), Numbers(same));
         }, iter: 200);
+    }
+
+    // Containers of 262,144 blocks are four stretches, each in a form of its own.
+    [Fact]
+    public void An_unpacked_node_of_large_containers_marks_what_the_node_holds()
+    {
+        Gen.Int[0, int.MaxValue].Sample(seed =>
+        {
+            var random = new Random(seed);
+            var size = 256.GiB + random.Next(1 << 20);
+            using var map = new NativeBitmap(size, Granularity.Finest);
+            for (var i = 0; i < 5; i++)
+                Fill(map, random);
+            var node = NodeCodec.Encode(map);
+            using var expected = new NativeBitmap(size - (size >> random.Next(2, 9)), Granularity.FromShift(random.Next(9, 12)));
+            using var marked = new NativeBitmap(expected.VolumeBytes, expected.Granularity);
+            Assert.Equal(CodecFault.None, NodeCodec.TryUnion(node, expected));
+
+            Unpacked(node).Mark(marked);
+
+            Assert.Equal(expected.Extents(), marked.Extents());
+        }, iter: 20);
+    }
+
+    [Fact]
+    public void An_unpacked_node_of_random_blocks_takes_no_more_memory_than_its_row_and_one_of_a_map_that_is_finer_is_refused()
+    {
+        var random = new Random(7);
+        using var map = new NativeBitmap(1.TiB, Granularity.Default);
+        for (var i = 0; i < 262_144; i++)
+            map.MarkDirty(random.NextInt64(1.TiB - 4096), 4096);
+        var node = NodeCodec.Encode(map);
+
+        var unpacked = Unpacked(node);
+
+        Assert.InRange(unpacked.HeldBytes, map.CountDirty(), node.Length);
+        using var finer = new NativeBitmap(1.TiB, Granularity.FromShift(15));
+        Assert.Throws<ArgumentException>(() => unpacked.Mark(finer));
     }
 
     // Method: one container of gaps whose bytes are changed under a right checksum, against a reading of it a byte at a time.
@@ -94,6 +136,7 @@ public sealed class NodeCodecTests
             using var target = new NativeBitmap((blocks + 70) * 512L, Granularity.Finest);
 
             Assert.Equal(naive is null ? CodecFault.BadValue : CodecFault.None, NodeCodec.TryUnion(node, target));
+            Assert.Equal(naive is null ? CodecFault.BadValue : CodecFault.None, UnpackedNode.TryUnpack(node, out _));
 
             if (naive is not null)
                 Assert.Equal(naive, Numbers(target));
@@ -119,12 +162,18 @@ public sealed class NodeCodecTests
         {
             node[bit / 8] ^= (byte)(1 << bit % 8);
             Assert.NotEqual(CodecFault.None, NodeCodec.TryUnion(node, target));
+            Assert.NotEqual(CodecFault.None, UnpackedNode.TryUnpack(node, out _));
             node[bit / 8] ^= (byte)(1 << bit % 8);
         }
 
         for (var length = 0; length < node.Length; length++)
+        {
             Assert.NotEqual(CodecFault.None, NodeCodec.TryUnion(node.AsSpan(0, length), target));
+            Assert.NotEqual(CodecFault.None, UnpackedNode.TryUnpack(node.AsSpan(0, length), out _));
+        }
+
         Assert.NotEqual(CodecFault.None, NodeCodec.TryUnion([.. node, 0], target));
+        Assert.NotEqual(CodecFault.None, UnpackedNode.TryUnpack([.. node, 0], out _));
     }
 
     // The checksums are made right again behind each change, so that the checks of the values themselves are reached.
@@ -147,7 +196,17 @@ public sealed class NodeCodecTests
             if (directory is null)
                 Assert.NotEqual(CodecFault.None, fault);
             else if (directory.Granularity <= target.Granularity)
-                _ = NodeCodec.TryUnion(node, target);
+                fault = NodeCodec.TryUnion(node, target);
+
+            var unpackedFault = UnpackedNode.TryUnpack(node, out var unpacked);
+            if (directory is not null && directory.Granularity > target.Granularity)
+                return;
+            Assert.Equal(fault, unpackedFault);
+            if (unpacked is null)
+                return;
+            using var marked = new NativeBitmap(map.VolumeBytes, Granularity.Default);
+            unpacked.Mark(marked);
+            Assert.Equal(target.Extents(), marked.Extents());
         }, iter: 3_000);
     }
 
@@ -179,11 +238,22 @@ public sealed class NodeCodecTests
         byte[] node, HashSet<long> naive, Granularity granularity, long size, Granularity asked, long askedSize)
     {
         using var target = new NativeBitmap(askedSize, asked);
+        using var marked = new NativeBitmap(askedSize, asked);
         Assert.Equal(CodecFault.None, NodeCodec.TryUnion(node, target));
-        Assert.Equal(
-            naive.Where(b => b << granularity.Shift < Math.Min(size, askedSize))
+        Unpacked(node).Mark(marked);
+        List<long> expected =
+        [
+            .. naive.Where(b => b << granularity.Shift < Math.Min(size, askedSize))
                 .Select(b => b >> (asked.Shift - granularity.Shift)).Distinct().Order(),
-            Numbers(target));
+        ];
+        Assert.Equal(expected, Numbers(target));
+        Assert.Equal(expected, Numbers(marked));
+    }
+
+    private static UnpackedNode Unpacked(byte[] node)
+    {
+        Assert.Equal(CodecFault.None, UnpackedNode.TryUnpack(node, out var unpacked));
+        return unpacked!;
     }
 
     private static bool Touches(byte[] node, long offset, long end)

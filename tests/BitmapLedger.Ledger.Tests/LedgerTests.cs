@@ -145,6 +145,41 @@ public sealed class LedgerTests(PostgresFixture postgres)
         Assert.False(cut.Complete);
     }
 
+    // Method: a random history with losses, recoveries and resizes; the same stretches at once, and in pages of random length.
+    [Fact]
+    public async Task Pages_of_a_blame_are_together_the_whole_answer_and_none_has_more_than_was_asked_for()
+    {
+        await using var ledger = await TestLedger.StartAsync(postgres);
+        var history = new RandomHistory(ledger, 11);
+        await history.AppendAsync(150);
+        var blame = new Blame(ledger.Points, ledger.Streams, ledger.Index);
+        var random = new Random(11);
+        var several = 0;
+        for (var question = 0; question < 15; question++)
+        {
+            var (offset, length) = (random.NextInt64(history.SizeAt(history.Count)), random.NextInt64(1, 1 << random.Next(9, 24)));
+            int? limit = random.Next(3) == 0 ? random.Next(1, 300) : Blame.LimitMax;
+            var whole = await blame.AskAsync("v", offset, length, null, null, limit, _none);
+
+            List<BlameWrite> paged = [];
+            var reading = await blame.BeginAsync("v", offset, length, null, null, limit, _none);
+            while (!reading.IsComplete && paged.Count < limit)
+            {
+                var most = Math.Min(limit.Value - paged.Count, random.Next(1, 300));
+                var page = await reading.NextAsync(most, _none);
+                Assert.InRange(page.Count, 0, most);
+                several += paged.Count > 0 ? 1 : 0;
+                paged.AddRange(page);
+            }
+
+            Assert.Equal(whole.Writes.Select(w => (w.Lsn, w.Event, w.Offset, w.Length)), paged.Select(w => (w.Lsn, w.Event, w.Offset, w.Length)));
+            Assert.Equal((whole.Complete, whole.Exact), (reading.IsComplete, reading.IsExact));
+            Assert.Equal(whole.Gaps, reading.Gaps);
+        }
+
+        Assert.NotEqual(0, several);
+    }
+
     [Theory]
     [InlineData("event:99", ErrorCode.BadPoint)]
     [InlineData("lsn:99", ErrorCode.BadPoint)]

@@ -101,7 +101,8 @@ internal static class BitmapContainer
         return words.Length << 6;
     }
 
-    private static (long Dirty, long Runs) Count(ReadOnlySpan<ulong> words)
+    /// <summary>How many bits are set, and in how many runs.</summary>
+    public static (long Dirty, long Runs) Count(ReadOnlySpan<ulong> words)
     {
         long dirty = 0, runs = 0;
         var carry = 0UL;

@@ -49,6 +49,12 @@ public sealed class NodeDirectory
     /// <summary>Bytes of the whole node.</summary>
     public long TotalBytes { get; }
 
+    /// <summary>Containers that it has.</summary>
+    internal int ContainerCount => _entries.Length;
+
+    /// <summary>Most words of a container.</summary>
+    internal int ContainerWordsMax => 1 << (_containerShift - 6);
+
     /// <summary>Reads the head of a node.</summary>
     /// <param name="source">The first bytes of a node, or all.</param>
     /// <param name="directory">What it says; null with a fault.</param>
@@ -115,7 +121,7 @@ public sealed class NodeDirectory
         touches = false;
         if (bytes.Length != slice.LengthBytes)
             return CodecFault.Incomplete;
-        var words = ArrayPool<ulong>.Shared.Rent(1 << (_containerShift - 6));
+        var words = ArrayPool<ulong>.Shared.Rent(ContainerWordsMax);
         try
         {
             foreach (var entry in _entries.AsSpan(slice.FirstEntry, slice.EntryCount))
@@ -145,10 +151,8 @@ public sealed class NodeDirectory
     /// <summary>Marks in a map what the containers hold: see <see cref="NodeCodec.TryUnion"/>.</summary>
     internal CodecFault TryUnion(ReadOnlySpan<byte> payloads, NativeBitmap target)
     {
-        if (target.Granularity < Granularity)
-            throw new ArgumentException(
-                $"A map of {target.Granularity.Bytes} bytes a block cannot take a node of {Granularity.Bytes}.", nameof(target));
-        var words = ArrayPool<ulong>.Shared.Rent(1 << (_containerShift - 6));
+        RefuseFiner(target, Granularity);
+        var words = ArrayPool<ulong>.Shared.Rent(ContainerWordsMax);
         try
         {
             foreach (var entry in _entries)
@@ -166,6 +170,42 @@ public sealed class NodeDirectory
         }
     }
 
+    /// <summary>Reads the blocks of a container.</summary>
+    /// <param name="index">Which, counted from 0.</param>
+    /// <param name="node">All bytes of the node.</param>
+    /// <param name="words">Takes them; at least <see cref="ContainerWordsMax"/>.</param>
+    /// <param name="first">The first block.</param>
+    /// <param name="blocks">How many there are.</param>
+    internal CodecFault TryReadContainer(int index, ReadOnlySpan<byte> node, ulong[] words, out long first, out int blocks)
+    {
+        var entry = _entries[index];
+        return TryReadContainer(entry, node.Slice((int)entry.Offset, entry.Length), words, out first, out blocks);
+    }
+
+    /// <summary>Marks blocks, rounded outward and clipped to the map.</summary>
+    /// <param name="target">The map.</param>
+    /// <param name="words">The blocks.</param>
+    /// <param name="first">The first.</param>
+    /// <param name="granularity">Bytes of a block.</param>
+    internal static void Mark(NativeBitmap target, ReadOnlySpan<ulong> words, long first, Granularity granularity)
+    {
+        var shift = granularity.Shift;
+        for (var from = 0; BitmapContainer.TryFindRun(words, from, out var start, out var end); from = end)
+        {
+            var offset = (first + start) << shift;
+            if (offset >= target.VolumeBytes)
+                return;
+            target.MarkDirty(offset, Math.Min(target.VolumeBytes - offset, (long)(end - start) << shift));
+        }
+    }
+
+    internal static void RefuseFiner(NativeBitmap target, Granularity granularity)
+    {
+        if (target.Granularity < granularity)
+            throw new ArgumentException(
+                $"A map of {target.Granularity.Bytes} bytes a block cannot take a node of {granularity.Bytes}.", nameof(target));
+    }
+
     private CodecFault TryUnion(Entry entry, ReadOnlySpan<byte> payload, NativeBitmap target, ulong[] words)
     {
         var (first, blocks) = BlocksOf(entry);
@@ -178,21 +218,8 @@ public sealed class NodeDirectory
 
         var fault = TryReadContainer(entry, payload, words, out _, out _);
         if (fault == CodecFault.None)
-            Mark(target, words.AsSpan(0, (blocks + 63) >> 6), first);
+            Mark(target, words.AsSpan(0, (blocks + 63) >> 6), first, Granularity);
         return fault;
-    }
-
-    /// <summary>Rounded outward and clipped.</summary>
-    private void Mark(NativeBitmap target, ReadOnlySpan<ulong> words, long first)
-    {
-        var shift = Granularity.Shift;
-        for (var from = 0; BitmapContainer.TryFindRun(words, from, out var start, out var end); from = end)
-        {
-            var offset = (first + start) << shift;
-            if (offset >= target.VolumeBytes)
-                return;
-            target.MarkDirty(offset, Math.Min(target.VolumeBytes - offset, (long)(end - start) << shift));
-        }
     }
 
     private CodecFault TryReadContainer(

@@ -96,12 +96,13 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
     private async Task<List<TreeNode>> UnionAsync(HashSet<TreeNode> wanted, CancellationToken cancellation)
     {
         List<TreeNode> lost = [];
-        await foreach (var node in look.KeptNodesAsync([.. wanted], fold.Changed.Granularity, cancellation))
+        await foreach (var found in look.FoundNodesAsync([.. wanted], fold.Changed.Granularity, cancellation))
         {
             await MarkedAsync();
-            if (!Fits(node))
+            if (!Fits(found))
                 continue;
-            _marking = Task.Run(() => NodeSum.Union(node, fold.Changed), CancellationToken.None);
+            _marking = Task.Run(() => found.Mark(fold.Changed), CancellationToken.None);
+            var node = found.Node;
             _inexact |= node.Inexact;
             wanted.Remove(node.Place);
             if (node.Lost)
@@ -113,8 +114,8 @@ internal sealed class ChangeReading(HistorySnapshot look, ChangeFold fold, Posit
 
     /// <summary>Where the volume ends in the middle of a block now and was larger then, the block says of its end what
     /// may be true only of what is cut off: then the children say it.</summary>
-    private bool Fits(UnionNode node) =>
-        fold.Changed.VolumeBytes % node.Granularity.Bytes == 0 || NodeSum.SizeOf(node) <= fold.Changed.VolumeBytes;
+    private bool Fits(FoundNode found) =>
+        fold.Changed.VolumeBytes % found.Node.Granularity.Bytes == 0 || found.Size <= fold.Changed.VolumeBytes;
 
     private void Take(EventRow row)
     {

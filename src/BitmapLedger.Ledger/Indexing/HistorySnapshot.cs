@@ -93,21 +93,18 @@ public sealed class HistorySnapshot(
         }
     }
 
-    /// <summary>The same for questions: what was read lately comes from memory, and first.</summary>
+    /// <summary>The same for questions: what was read lately comes from memory, and first. Each is valid until the next but one.</summary>
     /// <param name="wanted">Which.</param>
     /// <param name="coarsest">Coarsest granularity of use.</param>
     /// <param name="cancellation">Ends the attempt.</param>
-    public async IAsyncEnumerable<UnionNode> KeptNodesAsync(
+    internal async IAsyncEnumerable<FoundNode> FoundNodesAsync(
         IReadOnlyCollection<TreeNode> wanted, Granularity coarsest, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var (here, away) = await LookUpAsync(wanted, coarsest, cancellation);
         foreach (var node in here)
             yield return node;
         await foreach (var node in NodesAsync(away.Keys, coarsest, cancellation))
-        {
-            kept.Keep(away[node.Place], node.Bits);
-            yield return node;
-        }
+            yield return new(node, away[node.Place], kept, null);
     }
 
     /// <summary>The first bytes of nodes that are there.</summary>
@@ -261,10 +258,10 @@ public sealed class HistorySnapshot(
     }
 
     /// <summary>Which nodes are there, and of those the ones that are kept.</summary>
-    private async Task<(List<UnionNode> Here, Dictionary<TreeNode, NodeRow> Away)> LookUpAsync(
+    private async Task<(List<FoundNode> Here, Dictionary<TreeNode, NodeRow> Away)> LookUpAsync(
         IReadOnlyCollection<TreeNode> wanted, Granularity coarsest, CancellationToken cancellation)
     {
-        List<UnionNode> here = [];
+        List<FoundNode> here = [];
         Dictionary<TreeNode, NodeRow> away = [];
         if (wanted.Count == 0)
             return (here, away);
@@ -276,14 +273,14 @@ public sealed class HistorySnapshot(
             var stored = new NodeRow(
                 row.GetDateTime(7), await row.GetFieldValueAsync<uint>(8, cancellation),
                 await row.GetFieldValueAsync<NpgsqlTid>(9, cancellation), volumeId, node.Place);
-            if (kept.Find(stored) is not { } bits)
+            if (kept.Find(stored) is not { } unpacked)
             {
                 away[node.Place] = stored;
                 continue;
             }
 
             reads.Add(0);
-            here.Add(node with { Bits = bits });
+            here.Add(new(node, stored, kept, unpacked));
         }
 
         return (here, away);

@@ -1,4 +1,5 @@
 using BitmapLedger.Bitmaps;
+using BitmapLedger.Bitmaps.Nodes;
 using BitmapLedger.Domain.Queries;
 using NpgsqlTypes;
 
@@ -14,14 +15,14 @@ namespace BitmapLedger.Ledger.Indexing;
 public readonly record struct NodeRow(DateTime ServerStart, uint Transaction, NpgsqlTid Tuple, Guid VolumeId, TreeNode Place);
 
 /// <summary>
-/// Bytes of nodes that were read lately, so that the next question needs not fetch them; the longest unused go first. Any
-/// thread.
+/// Nodes that were read lately, unpacked, so that the next question needs neither fetch nor decode them; the longest unused go
+/// first. Any thread.
 /// </summary>
 /// <remarks>
 /// It never says which nodes there are: a question asks its own snapshot that, and what it finds there names the row. A row is
 /// added and never changed. One that retention deletes, that goes with its version or with its database is not in the snapshot of
 /// any later question; and whatever takes its place, in a rebuilt version, a restored backup or by hand, is another row. So nothing
-/// need be told to this, and bytes that nobody can name any more go by their age.
+/// need be told to this, and nodes that nobody can name any more go by their age.
 /// </remarks>
 public sealed class KeptNodes
 {
@@ -31,18 +32,21 @@ public sealed class KeptNodes
     private static readonly long _nodeBytesMax = 4.MiB;
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<NodeRow, LinkedListNode<(NodeRow Row, byte[] Bits)>> _found = [];
+    private readonly Dictionary<NodeRow, LinkedListNode<(NodeRow Row, UnpackedNode Node)>> _found = [];
 
     /// <summary>The longest unused first.</summary>
-    private readonly LinkedList<(NodeRow Row, byte[] Bits)> _kept = [];
+    private readonly LinkedList<(NodeRow Row, UnpackedNode Node)> _kept = [];
 
     private long _bytes;
 
     /// <summary>Bytes that are kept.</summary>
     public long Bytes => Interlocked.Read(ref _bytes);
 
-    /// <summary>The bits of a row, which nobody may change; null when they are not here.</summary>
-    public byte[]? Find(NodeRow row)
+    /// <summary>Whether a node that takes so many bytes in its row may be kept.</summary>
+    public static bool Takes(long rowBytes) => rowBytes <= _nodeBytesMax;
+
+    /// <summary>The node of a row; null when it is not here.</summary>
+    public UnpackedNode? Find(NodeRow row)
     {
         lock (_lock)
         {
@@ -50,30 +54,27 @@ public sealed class KeptNodes
                 return null;
             _kept.Remove(node);
             _kept.AddLast(node);
-            return node.Value.Bits;
+            return node.Value.Node;
         }
     }
 
-    /// <summary>Keeps the bits of a row for a while, if they are not too large.</summary>
-    public void Keep(NodeRow row, ReadOnlyMemory<byte> bits)
+    /// <summary>Keeps the node of a row for a while.</summary>
+    public void Keep(NodeRow row, UnpackedNode node)
     {
-        if (bits.Length > _nodeBytesMax)
-            return;
-        var copy = bits.ToArray();
         lock (_lock)
         {
             // Two questions at once may have read it.
             if (_found.ContainsKey(row))
                 return;
-            _found[row] = _kept.AddLast((row, copy));
-            _bytes += copy.Length;
-            while (_bytes > _bytesMax)
+            while (_bytes + node.HeldBytes > _bytesMax && _kept.First is { Value: var (oldest, gone) })
             {
-                var (oldest, gone) = _kept.First!.Value;
                 _kept.RemoveFirst();
                 _found.Remove(oldest);
-                _bytes -= gone.Length;
+                _bytes -= gone.HeldBytes;
             }
+
+            _found[row] = _kept.AddLast((row, node));
+            _bytes += node.HeldBytes;
         }
     }
 }

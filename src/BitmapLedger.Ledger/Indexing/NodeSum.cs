@@ -64,8 +64,12 @@ internal sealed class NodeSum : IDisposable
     {
         var fault = NodeCodec.TryUnion(node.Bits.Span, map);
         if (fault != CodecFault.None)
-            throw new CorruptionException($"the node of events {node.Place.First} to {node.Place.Last} in union_nodes", 0, fault.ToString());
+            throw Corruption(node, fault);
     }
+
+    /// <summary>Says that a node's bits are not what was written.</summary>
+    public static CorruptionException Corruption(UnionNode node, CodecFault fault) =>
+        new($"the node of events {node.Place.First} to {node.Place.Last} in union_nodes", 0, fault.ToString());
 
     /// <summary>Size of the volume that a node was made for; 0 when its bits are not what was written.</summary>
     public static long SizeOf(UnionNode node)
