@@ -11,15 +11,19 @@ internal sealed unsafe partial class LazyMemory : IDisposable
     private const int MapPrivateAnonymousNoReserve = 0x2 | 0x20 | 0x4000;
     private const int MadviseDontNeed = 4;
 
+    private readonly bool _isSpare;
     private readonly nuint _lengthBytes;
     private readonly nuint _reservedBytes;
     private nint _address;
 
-    public LazyMemory(long lengthBytes)
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="isSpare">Whether it may be of <see cref="SparePages"/>, and goes back there.</param>
+    public LazyMemory(long lengthBytes, bool isSpare)
     {
         _lengthBytes = checked((nuint)lengthBytes);
-        _reservedBytes = SparePages.Rounded(_lengthBytes);
-        _address = SparePages.Take(_reservedBytes);
+        _reservedBytes = isSpare ? SparePages.Rounded(_lengthBytes) : _lengthBytes;
+        _isSpare = isSpare && SparePages.Keeps(_reservedBytes);
+        _address = _isSpare ? SparePages.Take(_reservedBytes) : 0;
         if (_address == 0)
             _address = Map(0, _reservedBytes, ProtReadWrite, MapPrivateAnonymousNoReserve, -1, 0);
         if (_address == -1)
@@ -43,7 +47,7 @@ internal sealed unsafe partial class LazyMemory : IDisposable
 
     public void Dispose()
     {
-        Free(SparePages.Keeps(_reservedBytes));
+        Free(_isSpare);
         GC.SuppressFinalize(this);
     }
 

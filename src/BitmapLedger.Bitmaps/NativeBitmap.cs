@@ -36,6 +36,11 @@ public sealed unsafe partial class NativeBitmap : IDisposable
     /// <param name="granularity">Bytes a bit.</param>
     /// <exception cref="BitmapTooLargeException">More than <see cref="BlocksMax"/> blocks.</exception>
     public NativeBitmap(long volumeBytes, Granularity granularity)
+        : this(volumeBytes, granularity, isForAnAnswer: false)
+    {
+    }
+
+    private NativeBitmap(long volumeBytes, Granularity granularity, bool isForAnAnswer)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(volumeBytes);
         VolumeBytes = volumeBytes;
@@ -55,7 +60,7 @@ public sealed unsafe partial class NativeBitmap : IDisposable
         }
         while (bits > 1);
 
-        _memory = new LazyMemory(total * sizeof(ulong));
+        _memory = new LazyMemory(total * sizeof(ulong), isForAnAnswer);
         var next = (ulong*)_memory.Address;
         for (var level = 0; level < _levelCount; level++)
         {
@@ -63,6 +68,15 @@ public sealed unsafe partial class NativeBitmap : IDisposable
             next += wordCounts[level];
         }
     }
+
+    /// <summary>
+    /// An empty map for one answer: its memory is that of answers before, and is handed on when it is disposed. Not for maps that
+    /// writers mark: one that came too late would mark another answer, and not end the process.
+    /// </summary>
+    /// <param name="volumeBytes">Size of the volume, 0 or more.</param>
+    /// <param name="granularity">Bytes a bit.</param>
+    /// <exception cref="BitmapTooLargeException">More than <see cref="BlocksMax"/> blocks.</exception>
+    public static NativeBitmap ForAnAnswer(long volumeBytes, Granularity granularity) => new(volumeBytes, granularity, isForAnAnswer: true);
 
     /// <summary>Bytes a bit.</summary>
     public Granularity Granularity { get; }

@@ -186,7 +186,7 @@ public sealed class NativeBitmapTests
             var random = new Random(seed);
             for (var i = 0; i < 200; i++)
             {
-                using var map = new NativeBitmap(blocks[random.Next(blocks.Length)] << 16, Granularity.Default);
+                using var map = NativeBitmap.ForAnAnswer(blocks[random.Next(blocks.Length)] << 16, Granularity.Default);
                 Assert.False(map.TryFindRun(0, out _));
                 HashSet<long> marked = [.. Enumerable.Range(0, 50).Select(_ => random.NextInt64(map.BlockCount))];
                 foreach (var block in marked)

@@ -17,7 +17,7 @@ public sealed class ChangeFold(NativeBitmap changed, Position from, Position to)
     /// <param name="from">Where it begins.</param>
     /// <param name="to">Where it ends.</param>
     public ChangeFold(long size, Granularity granularity, Position from, Position to)
-        : this(new NativeBitmap(size, granularity), from, to)
+        : this(NativeBitmap.ForAnAnswer(size, granularity), from, to)
     {
     }
 
