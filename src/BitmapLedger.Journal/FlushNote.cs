@@ -11,7 +11,8 @@ namespace BitmapLedger.Journal;
 internal sealed class FlushNote : IDisposable
 {
     private const uint Magic = 0x4C46_4D42; // "BMFL" as it lies on disk
-    private const byte Version = 1;
+    private const byte Version = 2;
+    private const byte FirstWithCheck = 2;
     private const int Size = 8;
     private readonly IJournalFile _file;
 
@@ -76,7 +77,8 @@ internal sealed class FlushNote : IDisposable
     public static FlushNote Open(JournalOptions options)
     {
         var path = PathIn(options.Directory);
-        var there = options.Disk.TryOpen(path, writable: true);
+        // A damaged one is replaced: a place that the disk cannot read may take nothing, and one that is too long stays so.
+        var there = IsWhole(options.Disk, path) ? options.Disk.TryOpen(path, writable: true) : null;
         var file = there ?? options.Disk.Create(path + ".next");
         try
         {
@@ -101,15 +103,32 @@ internal sealed class FlushNote : IDisposable
 
     public void Dispose() => _file.Dispose();
 
+    private static bool IsWhole(IJournalDisk disk, string path)
+    {
+        try
+        {
+            _ = Read(disk, path);
+            return true;
+        }
+        catch (CorruptionException)
+        {
+            return false;
+        }
+    }
+
     private static State Read(IJournalDisk disk, string path)
     {
         var bytes = WholeFile.ReadBytes(disk, path) ?? [];
         if (bytes.Length != Size || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic)
             throw new CorruptionException(path, 0, WholeFile.MagicFault);
-        if (bytes[4] > Version)
-            throw new FormatVersionException(path, bytes[4], Version);
-        return bytes[4] == Version && (State)bytes[5] <= State.Failed && bytes[6] == 0 && bytes[7] == 0
-            ? (State)bytes[5]
+        var (version, state) = (bytes[4], bytes[5]);
+        // Before the version, which a turned bit could have raised.
+        if ((bytes[6], bytes[7]) != (version < FirstWithCheck ? (0, 0) : (Turned(state), Turned(version))))
+            throw new CorruptionException(path, 6, "what stands there twice does not match");
+        if (version > Version)
+            throw new FormatVersionException(path, version, Version);
+        return version > 0 && (State)state <= State.Failed
+            ? (State)state
             : throw new CorruptionException(path, 4, WholeFile.ValueFault);
     }
 
@@ -120,8 +139,12 @@ internal sealed class FlushNote : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
         bytes[4] = Version;
         bytes[5] = (byte)state;
+        bytes[6] = Turned(bytes[5]);
+        bytes[7] = Turned(bytes[4]);
         file.Write(bytes, 0);
     }
+
+    private static byte Turned(byte value) => (byte)~value;
 
     private void TryWrite(State state)
     {

@@ -73,17 +73,21 @@ internal sealed record JournalOpening(
 
         // While the machine stays up nothing has become durable, told or not.
         var marks = killed ? found.Marks : new DurableMarks(lastLsn, lastLsn);
-        FlushNote flush;
         var activity = power ? ActivityLog.Open(options, killed ? active ?? [] : [], lastLsn) : null;
+        FlushNote? flush = null;
         try
         {
+            // What a power loss leaves of a note goes before anybody can be killed in this boot, and be asked for his.
+            if (!killed)
+                flush = FlushNote.Open(options);
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
             var unsure = !power && (unknown || (boot.IsSameBoot && (boot.IsUnsure || suspect)));
             boot.Open(Loss(options, boot, wentDown, suspect, unknown), lastLsn, marks.DataLsn, unsure);
-            flush = FlushNote.Open(options);
+            flush ??= FlushNote.Open(options);
         }
         catch
         {
+            flush?.Dispose();
             activity?.Dispose();
             throw;
         }

@@ -143,14 +143,21 @@ public sealed partial class PosixDisk : IJournalDisk
         }
     }
 
-    /// <summary>Whether some page of a file comes from the disk.</summary>
+    /// <summary>Whether some page of a file comes from the disk; one that cannot even be opened says nothing of others.</summary>
     private bool GivesSomething(string path)
     {
-        using var file = TryOpen(path, writable: false);
-        for (long at = 0, step = Math.Max(PageBytes, (file?.Length ?? 0) / PagesLookedAt / PageBytes * PageBytes); at < file?.Length; at += step)
-            if (GivesPage(path, at))
-                return true;
-        return false;
+        try
+        {
+            using var file = TryOpen(path, writable: false);
+            for (long at = 0, step = Math.Max(PageBytes, (file?.Length ?? 0) / PagesLookedAt / PageBytes * PageBytes); at < file?.Length; at += step)
+                if (GivesPage(path, at))
+                    return true;
+            return false;
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     private bool GivesPage(string path, long offset)

@@ -112,7 +112,7 @@ public sealed class RenderingTests
     public void Check_lists_each_damage_under_its_volume() => Golden(
         """
         a: 3 events with 2 writes, 1 journal segments with 2: whole
-        b: 3 events with 2 writes, 1 journal segments with 2: damaged
+        b: 3 events with 2 writes, 1 journal segments with 2: not found whole
           LSN 3 stands where 2 is due
 
         """,

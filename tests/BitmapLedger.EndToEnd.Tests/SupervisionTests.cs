@@ -61,6 +61,51 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
         Assert.Equal(2, LastLsn(volume));
     }
 
+    // Method: nbdcopy copies from a pipe that holds back the second half of the image, so that the agent is killed in the middle.
+    [Fact]
+    public async Task Nbdcopy_that_a_kill_9_of_the_agent_has_cut_off_copies_all_of_it_when_it_is_run_again_under_the_same_socket()
+    {
+        var data = new byte[64 << 20];
+        new Random(20_261_201).NextBytes(data);
+        var image = _ledger.Scratch("copied.img");
+        await File.WriteAllBytesAsync(image, data);
+        _ledger.Json("volume", "create", "copied", "--size", $"{data.Length}");
+        using var cut = Tool.Start("nbdcopy", ["--flush", "--", "-", _ledger.Export("copied")], withInput: true);
+        var complaints = cut.StandardError.ReadToEndAsync();
+        await cut.StandardInput.BaseStream.WriteAsync(data.AsMemory(0, data.Length / 2));
+        await cut.StandardInput.BaseStream.FlushAsync();
+        await Waiting.UntilAsync(() => LastLsn("copied") > 0);
+
+        var agent = _ledger.Pid("agent");
+        _ledger.Kill("agent");
+        await Waiting.UntilAsync(() => !Posix.IsAlive(agent));
+        // One that has ended already takes no more.
+        _ = await Record.ExceptionAsync(async () =>
+        {
+            await cut.StandardInput.BaseStream.WriteAsync(data.AsMemory(data.Length / 2));
+            cut.StandardInput.Close();
+        });
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        await cut.WaitForExitAsync(limit.Token);
+        Assert.True(cut.ExitCode != 0, await complaints);
+        await _ledger.AnswersAsync("checkpoint", "create", "copied", "cut");
+        await Waiting.UntilAsync(() => Tool.Run("nbdcopy", "--flush", image, _ledger.Export("copied")).ExitCode == 0);
+
+        Tool.Run("nbdcopy", _ledger.Export("copied"), _ledger.Scratch("copied.out")).Expect();
+        Tool.Run("cmp", image, _ledger.Scratch("copied.out")).Expect();
+        await Waiting.UntilAsync(() => _ledger.Bml("verify", "copied").ExitCode == 0);
+        // What the first one had come to is the beginning of the image, and the second one wrote all of it.
+        var first = _ledger.Json("changed", "copied", "--from", "start", "--to", "checkpoint:cut");
+        var (offset, length) = Assert.Single(Extents.Of(first));
+        Assert.True(first.GetProperty("exact").GetBoolean());
+        Assert.Equal(0, offset);
+        Assert.InRange(length, 1, data.Length / 2);
+        var second = _ledger.Json("changed", "copied", "--from", "checkpoint:cut");
+        Assert.True(second.GetProperty("exact").GetBoolean());
+        Assert.Equal([(0, data.Length)], Extents.Of(second));
+        AssertEachWriteOnce("copied", length + data.Length);
+    }
+
     [Fact]
     public async Task The_children_survive_a_kill_9_of_serve_and_the_next_one_adopts_them()
     {
@@ -141,6 +186,17 @@ public sealed class SupervisionTests(SupervisedLedger supervised) : IClassFixtur
     {
         await qemu.StandardInput.WriteLineAsync(command);
         await qemu.StandardInput.FlushAsync();
+    }
+
+    /// <summary>Every LSN has one write, and together they have so many bytes: nothing is lost, doubled or invented.</summary>
+    private void AssertEachWriteOnce(string volume, long bytes)
+    {
+        var blame = _ledger.Json("blame", volume, "--offset", "0", "--length", "64M", "--limit", "1000000");
+        Assert.True(blame.GetProperty("complete").GetBoolean());
+        var writes = blame.GetProperty("writes").EnumerateArray().ToList();
+        Assert.Equal(
+            Enumerable.Range(1, (int)LastLsn(volume)).Select(lsn => (long)lsn), writes.Select(w => w.GetProperty("lsn").GetInt64()).Order());
+        Assert.Equal(bytes, writes.Sum(w => w.GetProperty("length").GetInt64()));
     }
 
     private long LastLsn(string volume) =>

@@ -32,7 +32,12 @@ internal sealed class UnreadableDisk : IJournalDisk
 
     public IJournalFile Create(string path) => _disk.Create(path);
 
-    public void Move(string from, string to) => _disk.Move(from, to);
+    public void Move(string from, string to)
+    {
+        _disk.Move(from, to);
+        // Another file lies elsewhere on the disk.
+        _pages.RemoveWhere(p => p.Path == to);
+    }
 
     public void Delete(string path) => _disk.Delete(path);
 
@@ -64,7 +69,12 @@ internal sealed class UnreadableDisk : IJournalDisk
             return file.Read(target, offset);
         }
 
-        public void Write(ReadOnlySpan<byte> source, long offset) => file.Write(source, offset);
+        public void Write(ReadOnlySpan<byte> source, long offset)
+        {
+            // No page is written in part that was not read before.
+            disk.RequireReadable(path, offset, source.Length);
+            file.Write(source, offset);
+        }
 
         public void Sync() => file.Sync();
 

@@ -163,6 +163,26 @@ public sealed class UnreadablePlacesTests
         Assert.True(PosixDisk.Instance.CanRead(disk.Path));
     }
 
+    // A link to itself cannot be opened; of twenty one is looked at before the file that can be read.
+    [Fact]
+    public void A_disk_that_takes_nothing_any_more_reads_although_some_of_its_files_cannot_be_opened()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root may mount");
+        using var scratch = new ScratchDirectory();
+        using var disk = new LoopDisk(scratch["image"], scratch["disk"], megabytes: 8);
+        File.WriteAllBytes(disk["kept"], [.. Enumerable.Repeat((byte)7, 8192)]);
+        for (var link = 0; link < 20; link++)
+            _ = File.CreateSymbolicLink(disk[$"link{link}"], disk[$"link{link}"]);
+        Tool.Run("mount", "-o", "remount,ro", disk.Path).Expect();
+
+        Assert.True(PosixDisk.Instance.CanRead(disk.Path));
+
+        Tool.Run("mount", "-o", "remount,rw", disk.Path).Expect();
+        File.Delete(disk["kept"]);
+        Tool.Run("mount", "-o", "remount,ro", disk.Path).Expect();
+        Assert.False(PosixDisk.Instance.CanRead(disk.Path));
+    }
+
     // Room that was set aside reads as zeroes without the disk.
     [Fact]
     public void A_disk_that_takes_nothing_and_holds_nothing_but_zeroes_is_not_known_to_read()

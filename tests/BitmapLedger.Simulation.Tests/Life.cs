@@ -62,7 +62,8 @@ internal sealed partial class Life : IDisposable
     /// <exception cref="ViolationException">Something was seen that must never be.</exception>
     public long Run()
     {
-        var faultEvery = _world.Chance(3) ? 40 + _world.Random.Next(200) : 0;
+        // What a failed flush leaves is of interest to a disk that damages the note of it.
+        var faultEvery = _world.Chance(3) ? (_lies ? 15 : 40) + _world.Random.Next(_lies ? 60 : 200) : 0;
         var exact = faultEvery == 0;
         for (var run = _world.Random.Next(1, 5); run >= 0; run--)
         {
@@ -263,8 +264,22 @@ internal sealed partial class Life : IDisposable
     /// <summary>Once in a life, of a disk that does.</summary>
     private void Lie(int of)
     {
-        if (_lies && !_world.HasLied && _world.Chance(of))
-            _world.HasLied = _world.Chance(3) ? _disk.TryLoseSmallFile() : _disk.TryLie(_id);
+        if (!_lies || _world.HasLied)
+            return;
+        var telling = _disk.TellingSmallFile();
+        if (telling is null && !_world.Chance(of))
+            return;
+        if (telling is null && _world.Chance(2))
+        {
+            _world.HasLied = _disk.TryLie(_id);
+            return;
+        }
+
+        var damaged = _disk.TryDamageSmallFile(telling);
+        _world.HasLied = damaged is not null;
+        // Then any region may have stood there.
+        if (damaged == "activity")
+            _surplus.Repair();
     }
 
     /// <summary>Something happens while a write or a flush is under way.</summary>

@@ -63,4 +63,13 @@ public enum Mutant
 
     /// <summary>Synced records that read back as zeroes pass for void.</summary>
     BelieveZeroes,
+
+    /// <summary>A damaged activity log passes for an empty one.</summary>
+    ForgetDamagedActivity,
+
+    /// <summary>A damaged file of what a recovery found passes for nothing found.</summary>
+    ForgetDamagedRecovered,
+
+    /// <summary>A damaged note of flushes passes for one that says that all is well.</summary>
+    ForgetDamagedFlush,
 }

@@ -8,10 +8,13 @@ namespace BitmapLedger.Simulation.Tests;
 /// </summary>
 internal sealed class SimulatedDisk(World world) : IJournalDisk
 {
+    private static readonly string[] _smallFiles = ["boot", "ceiling", "recovered", "activity", "flush"];
+
     private readonly List<SimulatedInode> _inodes = [];
     private readonly List<Action<Dictionary<string, SimulatedInode>>> _pending = [];
     private readonly List<Action> _late = [];
     private bool _hasForgotten;
+    private SimulatedInode? _damaged;
     private Dictionary<string, SimulatedInode> _names = new(StringComparer.Ordinal);
     private Dictionary<string, SimulatedInode> _durable = new(StringComparer.Ordinal);
 
@@ -25,7 +28,7 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         [.. _names.Keys.Where(n => IsIn(n, directory)).Select(n => Path.GetFileName(n)).Order(StringComparer.Ordinal)];
 
     public IJournalFile? TryOpen(string path, bool writable) =>
-        _names.TryGetValue(path, out var inode) ? new SimulatedFile(world, this, inode) : null;
+        _names.TryGetValue(path, out var inode) && !IsPassedOver(inode) ? new SimulatedFile(world, this, inode) : null;
 
     public IJournalFile Create(string path)
     {
@@ -118,20 +121,47 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
         ],
         world.Random).TryLose();
 
-    /// <summary>The disk has lost a file beside the segments, without which the volume stays closed; false when there is none that
-    /// it had.</summary>
-    public bool TryLoseSmallFile()
+    /// <summary>A file beside the segments that says what nothing else does any more, and is seldom there: what a recovery has found
+    /// and nobody was told of, or a flush that was under way or has failed; null when there is none.</summary>
+    public string? TellingSmallFile()
     {
-        string[] needed = ["journal/boot", "journal/ceiling", "journal/recovered"];
-        var there = needed.Where(_names.ContainsKey).Select(n => _names[n]).Where(i => i.Length > 0 && i.IsOnDisk(0)).ToList();
+        if (_names.ContainsKey("journal/recovered"))
+            return "recovered";
+        Span<byte> note = stackalloc byte[8];
+        return _names.TryGetValue("journal/flush", out var flush) && flush.Read(note, 0) == note.Length && note[5] != 0 ? "flush" : null;
+    }
+
+    /// <summary>The disk damages a file beside the segments, which it had got.</summary>
+    /// <param name="wanted">Its name; null for any.</param>
+    /// <returns>Its name; null when there is none.</returns>
+    public string? TryDamageSmallFile(string? wanted)
+    {
+        var there = _smallFiles.Where(n => _names.TryGetValue($"journal/{n}", out var i) && i.Length > 0).ToList();
         if (there.Count == 0)
-            return false;
-        var lost = there[world.Random.Next(there.Count)];
-        if (world.Chance(2))
-            lost.Zero(0);
-        else
-            lost.Spoil(0);
-        return true;
+            return null;
+        // Of the log of regions it takes more than of the others before its absence shows.
+        var name = wanted ?? (there.Contains("activity") && world.Chance(2) ? "activity" : there[world.Random.Next(there.Count)]);
+        var damaged = _names[$"journal/{name}"];
+        damaged.Sync();
+        var sector = world.Random.Next((damaged.Length + SimulatedInode.Sector - 1) / SimulatedInode.Sector);
+        switch (world.Random.Next(4))
+        {
+            case 0:
+                damaged.Zero(sector);
+                break;
+            case 1:
+                damaged.Spoil(sector);
+                break;
+            case 2:
+                damaged.Flip(world.Random.Next(damaged.Length), world.Random.Next(8));
+                break;
+            default:
+                damaged.Truncate(world.Random.Next(damaged.Length));
+                break;
+        }
+
+        _damaged = damaged;
+        return name;
     }
 
     /// <summary>For a mutant: forgets a file.</summary>
@@ -151,6 +181,15 @@ internal sealed class SimulatedDisk(World world) : IJournalDisk
             change();
         _late.Clear();
     }
+
+    /// <summary>For mutants: what is damaged passes for what was never there.</summary>
+    private bool IsPassedOver(SimulatedInode inode) => ReferenceEquals(inode, _damaged) && world.Mutant switch
+    {
+        Mutant.ForgetDamagedActivity => inode.Name.StartsWith("activity", StringComparison.Ordinal),
+        Mutant.ForgetDamagedRecovered => inode.Name.StartsWith("recovered", StringComparison.Ordinal),
+        Mutant.ForgetDamagedFlush => inode.Name.StartsWith("flush", StringComparison.Ordinal),
+        _ => false,
+    };
 
     private void Rename(string path, Action<Dictionary<string, SimulatedInode>> change, string error)
     {

@@ -93,6 +93,21 @@ internal sealed class SimulatedInode(string path)
     /// <summary>A sector cannot be read any more.</summary>
     public void Spoil(int sector) => _unreadable.Add(sector);
 
+    /// <summary>The disk has turned a bit.</summary>
+    public void Flip(int at, int bit)
+    {
+        _disk[at] ^= (byte)(1 << bit);
+        _cache[at] = _disk[at];
+    }
+
+    /// <summary>The disk has lost the end.</summary>
+    public void Truncate(int length)
+    {
+        Length = _diskLength = length;
+        _disk.AsSpan(length).Clear();
+        _cache.AsSpan(length).Clear();
+    }
+
     public void Evict(Random random)
     {
         for (var sector = 0; sector < _cache.Length / Sector; sector++)

@@ -128,7 +128,7 @@ internal static class AnswerText
         {
             output.WriteLine(
                 $"{v.Volume}: {v.Events} events with {v.Writes} writes, {v.JournalSegments} journal segments with {v.JournalWrites}: " +
-                (v.Damage.Count == 0 ? "whole" : "damaged"));
+                (v.Damage.Count == 0 ? "whole" : "not found whole"));
             foreach (var damage in v.Damage)
                 output.WriteLine($"  {damage}");
         }

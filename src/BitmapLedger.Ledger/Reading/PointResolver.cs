@@ -40,6 +40,9 @@ public sealed record ResolvedPoint(string Asked, Position At)
 public sealed class PointResolver(
     HistoryIndex index, VolumeStreams streams, Lanes lanes, Shipper shipper, TimeProvider clock)
 {
+    /// <summary>Events among which commands are looked for at a time.</summary>
+    private const int CommandsAtOnce = 256;
+
     /// <summary>The state of a volume after everything recorded up to now, without its checkpoints.</summary>
     public async Task<VolumeState> CurrentAsync(string volume, CancellationToken cancellation)
     {
@@ -176,9 +179,49 @@ public sealed class PointResolver(
         var holder = await look.AtOrAfterAsync(number, cancellation);
         if (holder.Data is HistoryCoalesced { Coalesced.Span.LastLsn: var lastLsn } && lsn < lastLsn)
             return await AmongAsync(holder, text, look, cancellation);
-        return new(text, holder.Data is WritesRecorded { Packed: var packed }
-            ? Cut(packed, new(number, lsn, holder.Time), w => w.Lsn <= lsn) with { Lsn = lsn }
-            : new(number, lsn, holder.Time));
+        if (holder.Data is WritesRecorded { Packed: var packed } && lsn <= packed.LastLsn)
+        {
+            var at = Cut(packed, new(number, 0, holder.Time), w => w.Lsn <= lsn);
+            return at.Lsn > 0 || await AroundLossAsync(packed.FirstLsn - 1, lsn, text, look, state, cancellation) is not { } lost
+                ? new(text, at with { Lsn = lsn })
+                : lost;
+        }
+
+        var last = holder.Data is TrackingLost gap && lsn <= gap.ToLsn ? gap.FromLsn : EventLsn.Last(holder.Data);
+        return last < lsn && await AroundLossAsync(last, lsn, text, look, state, cancellation) is { } around
+            ? around
+            : new(text, new(number, lsn, holder.Time));
+    }
+
+    /// <summary>An LSN that no write of the history has, given in a stretch that was lost: who was told of it before may have read
+    /// what those writes left. As the beginning of a range it lies before all that the loss may have undone, as its end behind.</summary>
+    /// <param name="before">LSN of the last write before it.</param>
+    /// <param name="lsn">It.</param>
+    /// <param name="text">As it was written.</param>
+    /// <param name="look">The history.</param>
+    /// <param name="state">The volume now.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    /// <returns>Null when nothing was lost there: LSNs were passed over.</returns>
+    private static async Task<ResolvedPoint?> AroundLossAsync(
+        long before, long lsn, string text, HistorySnapshot look, VolumeState state, CancellationToken cancellation)
+    {
+        var begin = await AtLsnAsync(before, text, look, state, cancellation);
+        Position? behind = null;
+        var ends = false;
+        for (var through = begin.At.Event; !ends && through < state.Event; through += CommandsAtOnce)
+        {
+            await foreach (var row in look.CommandsAsync(through, Math.Min(through + CommandsAtOnce, state.Event), cancellation))
+            {
+                var command = (ICommandEvent)row.Data();
+                ends = (command is TrackingLost lost ? lost.FromLsn : command.AtLsn) >= lsn;
+                if (ends)
+                    break;
+                if (command is TrackingLost or WritesRecovered)
+                    behind = new(row.Number, command.AtLsn, row.Time);
+            }
+        }
+
+        return behind is { } at ? new(text, at) { Before = begin.Before ?? begin.At, Gaps = begin.Gaps } : null;
     }
 
     private static async Task<ResolvedPoint> AtInstantAsync(

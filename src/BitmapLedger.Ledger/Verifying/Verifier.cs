@@ -193,9 +193,18 @@ public sealed class Verifier(
             damage.Add($"stream of '{state.Name}', behind event {number}: {corruption.Message}");
         }
 
-        var journal = JournalCheck.Walk(settings.Journal(state.Id), state.Id);
-        damage.AddRange(journal.Damage.Select(d => d.Message));
-        return new(state.Name, events, writes, journal.Segments, journal.Writes, damage);
+        try
+        {
+            var journal = JournalCheck.Walk(settings.Journal(state.Id), state.Id);
+            damage.AddRange(journal.Damage.Select(d => d.Message));
+            return new(state.Name, events, writes, journal.Segments, journal.Writes, damage);
+        }
+        catch (FormatVersionException later)
+        {
+            // Whether it is whole only the program knows that wrote it. The other volumes are no affair of it.
+            damage.Add(later.Message);
+            return new(state.Name, events, writes, JournalSegments: 0, JournalWrites: 0, damage);
+        }
     }
 
     /// <summary>LSNs and number of the writes that an event holds, or stands for.</summary>
