@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using BitmapLedger.Qmp.Client;
 using BitmapLedger.Qmp.Schema;
 using BitmapLedger.Qmp.Serving;
+using BitmapLedger.Testing;
 
 namespace BitmapLedger.Qmp.Tests;
 
@@ -118,6 +119,28 @@ public sealed class ClientServerTests
             if (i % 100 == 0)
                 Assert.NotNull(await diligent.ExecuteAsync("query-version", arguments: null, limit.Token));
         }
+    }
+
+    [Fact]
+    public async Task A_client_that_reads_a_large_reply_slowly_gets_it_and_the_events_of_the_meantime()
+    {
+        await using var pair = new Pair();
+        using var slow = await pair.RawAsync();
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        using var received = new StreamReader(new NetworkStream(slow));
+        var text = new string('x', 8 << 20);
+        await slow.SendAsync(Encoding.ASCII.GetBytes(
+            $"{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"echo\",\"arguments\":{{\"text\":\"{text}\"}}}}"));
+        await Waiting.UntilAsync(() => pair.Echoed == 1 && slow.Available > 1 << 16);
+
+        for (var i = 0; i < 100; i++)
+            pair.Server.Publish("TICK", new JsonObject { ["n"] = i });
+
+        _ = await received.ReadLineAsync(limit.Token);
+        _ = await received.ReadLineAsync(limit.Token);
+        Assert.Equal($"{{\"return\": \"{text}\"}}", await received.ReadLineAsync(limit.Token));
+        for (var i = 0; i < 100; i++)
+            Assert.Contains($"{{\"n\": {i}}}", await received.ReadLineAsync(limit.Token), StringComparison.Ordinal);
     }
 
     [Fact]

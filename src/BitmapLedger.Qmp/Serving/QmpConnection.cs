@@ -100,7 +100,7 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
         {
             while (await _outgoing.ReadAsync(gone.Token) is { } message)
             {
-                await stream.WriteAsync(message, gone.Token);
+                await stream.WriteAsync(message.Bytes, gone.Token);
                 _outgoing.Sent(message);
             }
         }
