@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using BitmapLedger.Qmp.Client;
 using BitmapLedger.Qmp.Schema;
 using BitmapLedger.Qmp.Serving;
+using BitmapLedger.Testing;
 
 namespace BitmapLedger.Qmp.Tests;
 
@@ -121,6 +122,55 @@ public sealed class ClientServerTests
     }
 
     [Fact]
+    public async Task A_client_that_reads_a_large_reply_slowly_gets_it_and_the_events_of_the_meantime()
+    {
+        await using var pair = new Pair();
+        using var slow = await pair.RawAsync();
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        using var received = new StreamReader(new NetworkStream(slow));
+        var text = new string('x', 8 << 20);
+        await slow.SendAsync(Encoding.ASCII.GetBytes(
+            $"{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"echo\",\"arguments\":{{\"text\":\"{text}\"}}}}"));
+        await Waiting.UntilAsync(() => pair.Echoed == 1 && slow.Available > 1 << 16);
+
+        for (var i = 0; i < 100; i++)
+            pair.Server.Publish("TICK", new JsonObject { ["n"] = i });
+
+        _ = await received.ReadLineAsync(limit.Token);
+        _ = await received.ReadLineAsync(limit.Token);
+        Assert.Equal($"{{\"return\": \"{text}\"}}", await received.ReadLineAsync(limit.Token));
+        for (var i = 0; i < 100; i++)
+            Assert.Contains($"{{\"n\": {i}}}", await received.ReadLineAsync(limit.Token), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_command_that_has_begun_is_carried_through_when_its_client_goes_away_and_the_next_is_not_begun()
+    {
+        await using var pair = new Pair();
+        await using var other = await pair.ConnectAsync("oob");
+        using (var leaving = await pair.RawAsync())
+        {
+            await leaving.SendAsync(
+                "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"wait\"}{\"execute\":\"echo\",\"arguments\":{\"text\":\"\"}}"u8.ToArray());
+            await Waiting.UntilAsync(() => pair.Begun == 1);
+            leaving.LingerState = new(enable: true, seconds: 0);
+        }
+
+        // The first may still be taken in by the socket; an event that cannot be sent tells that the client has gone.
+        for (var i = 0; i < 5; i++)
+        {
+            pair.Server.Publish("TICK", data: null);
+            await Task.Delay(50);
+        }
+
+        Assert.Equal(0, pair.Broken);
+        await other.SendAsync(new JsonObject { ["exec-oob"] = "go-on" }, _never);
+
+        await Waiting.UntilAsync(() => pair.Ended[1].IsCompleted);
+        Assert.Equal((1, 0, 0), (pair.Finished, pair.Broken, pair.Echoed));
+    }
+
+    [Fact]
     public async Task Replies_that_nobody_reads_keep_their_client_waiting_before_they_fill_the_memory()
     {
         const int asked = 1000;
@@ -210,6 +260,9 @@ public sealed class ClientServerTests
         private readonly List<Task> _serving = [];
         private readonly SemaphoreSlim _goOn = new(0);
         private int _echoed;
+        private int _begun;
+        private int _finished;
+        private int _broken;
 
         public Pair() => Server = new(
             [
@@ -221,7 +274,18 @@ public sealed class ClientServerTests
                 new("break", [], (_, _) => throw new InvalidOperationException("on purpose")),
                 new("wait", [], async (_, c) =>
                 {
-                    await _goOn.WaitAsync(c);
+                    Interlocked.Increment(ref _begun);
+                    try
+                    {
+                        await _goOn.WaitAsync(c);
+                    }
+                    catch (OperationCanceledException)
+                    {
+                        Interlocked.Increment(ref _broken);
+                        throw;
+                    }
+
+                    Interlocked.Increment(ref _finished);
                     return null;
                 }),
                 new("go-on", ArgumentType.Structure(), (_, _) =>
@@ -236,7 +300,13 @@ public sealed class ClientServerTests
 
         public int Echoed => Volatile.Read(ref _echoed);
 
-        public IReadOnlyList<Task> Ended => _serving;
+        public int Begun => Volatile.Read(ref _begun);
+
+        public int Finished => Volatile.Read(ref _finished);
+
+        public int Broken => Volatile.Read(ref _broken);
+
+        public List<Task> Ended => _serving;
 
         public async Task<QmpClient> ConnectAsync(params IReadOnlyList<string> enable) =>
             await QmpClient.OpenAsync(new NetworkStream(await RawAsync(), ownsSocket: true), enable, _never);

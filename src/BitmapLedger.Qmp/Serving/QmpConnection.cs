@@ -7,7 +7,8 @@ namespace BitmapLedger.Qmp.Serving;
 /// <summary>
 /// One client. Its commands are answered in order, and nothing more is read while one is under way; with <c>oob</c> up to
 /// eight wait, and those out of band are answered beside them. Whoever does not read its replies waits for them alone;
-/// whoever does not read its events is turned away when they pile up.
+/// whoever does not read its events is turned away when they pile up. A command that has begun is carried through even when
+/// its client goes away; what is behind it is not begun.
 /// </summary>
 internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, MessageBudget budget)
 {
@@ -24,11 +25,11 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
     {
         using var gone = CancellationTokenSource.CreateLinkedTokenSource(ending);
         var sending = SendAsync(gone);
-        var answering = AnswerQueueAsync(gone.Token);
+        var answering = AnswerQueueAsync(gone.Token, ending);
         try
         {
             await SayAsync(dispatcher.Greet(), gone.Token);
-            await ReceiveAsync(gone.Token);
+            await ReceiveAsync(gone.Token, ending);
             _requests.Writer.Complete();
             await answering;
         }
@@ -56,20 +57,20 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
             stream.Dispose();
     }
 
-    private async Task ReceiveAsync(CancellationToken cancellation)
+    private async Task ReceiveAsync(CancellationToken gone, CancellationToken ending)
     {
         using var messages = new JsonStream(budget);
         var buffer = new byte[ReceiveBytes];
         int count;
-        while ((count = await stream.ReadAsync(buffer, cancellation)) > 0)
+        while ((count = await stream.ReadAsync(buffer, gone)) > 0)
         {
             var at = 0;
             while (Next(messages, buffer.AsSpan(0, count), ref at) is { } message)
             {
                 if (!dispatcher.HasOob || dispatcher.IsOob(message))
-                    await AnswerAsync(message, cancellation);
+                    await AnswerAsync(message, gone, ending);
                 else
-                    await _requests.Writer.WriteAsync(message, cancellation);
+                    await _requests.Writer.WriteAsync(message, gone);
             }
         }
     }
@@ -82,14 +83,17 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
         return message;
     }
 
-    private async Task AnswerQueueAsync(CancellationToken cancellation)
+    private async Task AnswerQueueAsync(CancellationToken gone, CancellationToken ending)
     {
-        await foreach (var message in _requests.Reader.ReadAllAsync(cancellation))
-            await AnswerAsync(message, cancellation);
+        await foreach (var message in _requests.Reader.ReadAllAsync(gone))
+            await AnswerAsync(message, gone, ending);
     }
 
-    private async Task AnswerAsync(JsonInput message, CancellationToken cancellation) =>
-        await SayAsync(await dispatcher.AnswerAsync(message, cancellation), cancellation);
+    private async Task AnswerAsync(JsonInput message, CancellationToken gone, CancellationToken ending)
+    {
+        gone.ThrowIfCancellationRequested();
+        await SayAsync(await dispatcher.AnswerAsync(message, ending), gone);
+    }
 
     private Task SayAsync(JsonObject message, CancellationToken cancellation) =>
         _outgoing.WriteAsync(WireText.Write(message), cancellation);
@@ -100,7 +104,7 @@ internal sealed class QmpConnection(Stream stream, QmpDispatcher dispatcher, Mes
         {
             while (await _outgoing.ReadAsync(gone.Token) is { } message)
             {
-                await stream.WriteAsync(message, gone.Token);
+                await stream.WriteAsync(message.Bytes, gone.Token);
                 _outgoing.Sent(message);
             }
         }

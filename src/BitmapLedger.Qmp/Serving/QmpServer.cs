@@ -11,6 +11,9 @@ namespace BitmapLedger.Qmp.Serving;
 /// <param name="settings">What it says of itself.</param>
 public sealed class QmpServer(IReadOnlyList<QmpCommand> commands, QmpSettings settings)
 {
+    /// <summary>Long enough for a file to be closed, or a buffer to be free, and short enough for a person who connects.</summary>
+    private static readonly TimeSpan _acceptPause = TimeSpan.FromMilliseconds(200);
+
     private readonly IReadOnlyDictionary<string, QmpCommand> _commands = commands.ToDictionary(c => c.Name, StringComparer.Ordinal);
     private readonly ConcurrentDictionary<QmpConnection, bool> _connections = [];
 
@@ -68,17 +71,22 @@ public sealed class QmpServer(IReadOnlyList<QmpCommand> commands, QmpSettings se
             connection.Tell(text);
     }
 
-    private static async Task<Socket?> AcceptOneAsync(Socket listener, CancellationToken cancellation)
+    private async Task<Socket?> AcceptOneAsync(Socket listener, CancellationToken cancellation)
     {
         try
         {
             return await listener.AcceptAsync(cancellation);
         }
-        catch (SocketException aborted) when (
-            aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.TooManyOpenSockets)
+        catch (SocketException aborted) when (aborted.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
         {
-            // It went away between connecting and being accepted, or has to wait until another one goes.
-            await Task.Yield();
+            // It went away between connecting and being accepted.
+            return null;
+        }
+        catch (SocketException refused)
+        {
+            // No file or no memory is left for it, which may be over as soon as another client goes.
+            settings.OnNotAccepted(refused);
+            await Task.Delay(_acceptPause, settings.Clock, cancellation);
             return null;
         }
     }

@@ -21,6 +21,9 @@ public sealed record QmpSettings
     /// <summary>Told of failures that no handler foresaw.</summary>
     public Action<string, Exception> OnUnexpected { get; init; } = (_, _) => { };
 
+    /// <summary>Told when clients could not be accepted; it is tried again after a pause.</summary>
+    public Action<Exception> OnNotAccepted { get; init; } = _ => { };
+
     internal JsonObject ShowVersion() => new()
     {
         ["qemu"] = new JsonObject { ["major"] = Version.Major, ["minor"] = Version.Minor, ["micro"] = Version.Micro },

@@ -23,6 +23,7 @@ internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands com
             Version = (7, 2, 22),
             Package = $"BitmapLedger {typeof(QmpEndpoint).Assembly.GetName().Version!.ToString(3)}",
             OnUnexpected = Unexpected,
+            OnNotAccepted = NotAccepted,
         });
         ledger.OnDropped = (node, slices) => server.Publish(
             "SLICES_DROPPED", new JsonObject { ["node"] = node, ["dropped-slices"] = QmpLedger.Show(slices) });
@@ -58,4 +59,7 @@ internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands com
 
     [LoggerMessage(Level = LogLevel.Error, Message = "unexpected failure of QMP command {Command}")]
     private partial void Unexpected(string command, Exception failure);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "a QMP client could not be accepted, trying again")]
+    private partial void NotAccepted(Exception failure);
 }
