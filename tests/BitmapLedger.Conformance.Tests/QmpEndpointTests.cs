@@ -42,6 +42,12 @@ public sealed class QmpEndpointTests(SharedLedger shared) : IClassFixture<Shared
         await qmp.ExecuteAsync("block-checkpoint-remove", new JsonObject { ["name"] = "k" }, _never);
         var history = await qmp.ExecuteAsync("query-block-dirty-bitmap-history", Bitmap("b0"), _never);
         Assert.Contains(history!["events"]!.AsArray(), e => (string?)e!["type"] == "SliceDropped");
+        Assert.DoesNotContain(history["events"]!.AsArray(), e => (string?)e!["type"] == "WritesRecorded");
+        await Do(qmp, "block-dirty-bitmap-add", "sum");
+        await qmp.ExecuteAsync(
+            "block-dirty-bitmap-merge", new JsonObject { ["node"] = "v", ["target"] = "sum", ["bitmaps"] = new JsonArray("b0") }, _never);
+        var merged = await qmp.ExecuteAsync("query-block-dirty-bitmap-history", Bitmap("b0"), _never);
+        Assert.Equal("BitmapMerged", (string?)merged!["events"]!.AsArray()[^1]!["type"]);
     }
 
     [Fact]

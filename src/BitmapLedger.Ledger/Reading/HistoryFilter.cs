@@ -12,6 +12,9 @@ namespace BitmapLedger.Ledger.Reading;
 /// <param name="Length">Bytes from there on; null for the rest of the volume.</param>
 public sealed record HistoryFilter(string? From, string? To, IReadOnlyList<string> Types, long? Offset, long? Length)
 {
+    /// <summary>Names of all events but blocks of writes.</summary>
+    public static IReadOnlyList<string> AllButWrites { get; } = [.. EventTypes.Shown.Where(t => t != nameof(WritesRecorded))];
+
     /// <summary>Most events of an answer; null for all.</summary>
     public int? Limit { get; init; }
 

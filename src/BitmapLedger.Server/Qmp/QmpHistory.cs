@@ -17,13 +17,18 @@ internal sealed class QmpHistory(
     /// <summary>Members of events that name a bitmap.</summary>
     private static readonly string[] _naming = ["name", "bitmap", "target"];
 
+    /// <summary>Members that list some: sources of a merge, bitmaps of a backup.</summary>
+    private static readonly string[] _lists = ["sources", "bitmaps"];
+
     /// <summary>The events of a node, or those that concern one of its bitmaps.</summary>
     public async Task<JsonNode?> EventsAsync(Arguments arguments, CancellationToken cancellation)
     {
         var node = await RequireAsync(arguments.Text("node"), cancellation);
-        var page = await histories.AskAsync(
-            node, new(arguments.OptionalText("from"), arguments.OptionalText("to"), [], Offset: null, Length: null), cancellation);
         var name = arguments.OptionalText("name");
+        // No block of writes names a bitmap: they need not even be read.
+        var types = name is null ? [] : HistoryFilter.AllButWrites;
+        var page = await histories.AskAsync(
+            node, new(arguments.OptionalText("from"), arguments.OptionalText("to"), types, Offset: null, Length: null), cancellation);
         return JsonSerializer.SerializeToNode(
             page.Answer with { Events = [.. page.Answer.Events.Where(e => name is null || Concerns(e, name))] }, ApiJson.Default.HistoryAnswer);
     }
@@ -87,6 +92,17 @@ internal sealed class QmpHistory(
     private static JsonObject Show(PositionAnswer at) =>
         new() { ["asked"] = at.Asked, ["event"] = at.Event, ["lsn"] = at.Lsn, ["time"] = at.Time };
 
-    private static bool Concerns(HistoryEvent happened, string bitmap) => _naming.Any(
-        m => happened.Data.TryGetProperty(m, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() == bitmap);
+    private static bool Concerns(HistoryEvent happened, string bitmap) =>
+        Array.Exists(_naming, m => happened.Data.TryGetProperty(m, out var value) && Names(value, bitmap))
+        || Array.Exists(_lists, m => happened.Data.TryGetProperty(m, out var list) && list.EnumerateArray().Any(e => IsOf(e, bitmap)));
+
+    /// <summary>Whether an element of a list is a bitmap of this volume: by its name, or as a source of a merge that names no other
+    /// volume.</summary>
+    private static bool IsOf(JsonElement element, string bitmap) => element.ValueKind == JsonValueKind.Object
+        ? !(element.TryGetProperty("volume", out var other) && other.ValueKind != JsonValueKind.Null)
+            && element.TryGetProperty("name", out var name) && Names(name, bitmap)
+        : Names(element, bitmap);
+
+    private static bool Names(JsonElement value, string bitmap) =>
+        value.ValueKind == JsonValueKind.String && value.ValueEquals(bitmap);
 }
