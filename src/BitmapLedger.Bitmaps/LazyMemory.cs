@@ -53,16 +53,16 @@ internal sealed unsafe partial class LazyMemory : IDisposable
 
     private void Free(bool keep)
     {
-        (nint Address, nuint Length)? gone = (Interlocked.Exchange(ref _address, 0), _reservedBytes);
-        if (gone is { Address: 0 or -1 })
+        var (address, length) = (Interlocked.Exchange(ref _address, 0), _reservedBytes);
+        if (address is 0 or -1)
             return;
         if (keep)
         {
-            NativeMemory.Clear((void*)gone.Value.Address, _lengthBytes);
-            gone = SparePages.Keep(gone.Value.Address, _reservedBytes);
+            NativeMemory.Clear((void*)address, _lengthBytes);
+            (address, length) = SparePages.Keep(address, length);
         }
 
-        if (gone is var (address, length))
+        if (address != 0)
             _ = Unmap(address, length);
     }
 

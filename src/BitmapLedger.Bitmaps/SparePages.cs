@@ -43,14 +43,14 @@ internal static class SparePages
     public static bool Keeps(nuint length) => length is >= LengthMin and <= LengthMax;
 
     /// <summary>Keeps memory of a rounded length, all zeroes, that nobody uses any more.</summary>
-    /// <returns>What goes to the kernel for it; nothing while there is room.</returns>
-    public static (nint Address, nuint Length)? Keep(nint address, nuint length)
+    /// <returns>What goes to the kernel for it; address 0 while there is room.</returns>
+    public static (nint Address, nuint Length) Keep(nint address, nuint length)
     {
         lock (_lock)
         {
             _spare.Add((address, length));
             if (_spare.Count <= CountMax)
-                return null;
+                return default;
             var oldest = _spare[0];
             _spare.RemoveAt(0);
             return oldest;

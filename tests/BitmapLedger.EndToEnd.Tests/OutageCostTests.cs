@@ -5,7 +5,7 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.EndToEnd.Tests;
 
 /// <summary>G3: while PostgreSQL is away no I/O slows, and no command waits for it.</summary>
-public sealed class OutageCostTests : IAsyncLifetime
+public sealed class OutageCostTests : OnSeparateCluster
 {
     private const int Rounds = 2;
     private const int LoadsPerRound = 2;
@@ -28,23 +28,12 @@ public sealed class OutageCostTests : IAsyncLifetime
     /// <summary>How many times as long a refusal takes as an answer, at most: to start <c>bml</c> is most of both.</summary>
     private const double RefusalTimes = 5;
 
-    private readonly ScratchDirectory _scratch = new();
-    private SeparateCluster _cluster = null!;
-
-    public async ValueTask InitializeAsync() => _cluster = await SeparateCluster.StartAsync(_scratch["pg"]);
-
-    public async ValueTask DisposeAsync()
-    {
-        await _cluster.DisposeAsync();
-        _scratch.Dispose();
-    }
-
     // Method: fio writes at a steady rate, in turn with PostgreSQL there, hanging and killed, and between them the backlog is
     // shipped. Each is compared with the others of this test, median with median.
     [Fact]
     public async Task No_write_slows_while_postgres_is_away_and_a_command_is_refused_as_fast_as_it_is_answered()
     {
-        await using var ledger = await Ledgers.OnAsync(_cluster.ConnectionString);
+        await using var ledger = await Ledgers.OnAsync(Cluster.ConnectionString);
         ledger.Json("volume", "create", "v", "--size", "64M");
         ledger.Json("bitmap", "add", "v", "b0");
         Measured there = new(), hanging = new(), killed = new();
@@ -55,20 +44,20 @@ public sealed class OutageCostTests : IAsyncLifetime
             Command(ledger, there, exitCode: 0);
             await LoadAsync(ledger, there);
 
-            _cluster.Freeze();
+            Cluster.Freeze();
             // It finds out, after seconds, and nobody who writes is any the wiser.
             var finding = Task.Run(() => Ledgers.BusyAsync(ledger, name => ["checkpoint", "create", "v", name]));
             await LoadAsync(ledger, hanging);
             _ = await finding;
             Command(ledger, hanging, exitCode: 11);
-            _cluster.Thaw();
+            Cluster.Thaw();
             await ledger.AnswersAsync("checkpoint", "create", "v", $"thawed{round}");
 
-            await _cluster.KillAsync();
+            await Cluster.KillAsync();
             _ = await Ledgers.BusyAsync(ledger, name => ["checkpoint", "create", "v", name]);
             await LoadAsync(ledger, killed);
             Command(ledger, killed, exitCode: 11);
-            await _cluster.StartAsync();
+            await Cluster.StartAsync();
             await ledger.AnswersAsync("checkpoint", "create", "v", $"started{round}");
         }
 

@@ -5,30 +5,19 @@ namespace BitmapLedger.EndToEnd.Tests;
 
 /// <summary>G3: PostgreSQL away costs no write; commands say so at once; what waited is recorded once, in order.
 /// <c>BITMAPLEDGER_OUTAGE_SECONDS</c> asks for a longer absence.</summary>
-public sealed class OutageTests : IAsyncLifetime
+public sealed class OutageTests : OnSeparateCluster
 {
     private const long SectorsPerClient = 1 << 20;
 
     private static readonly TimeSpan _absence = TimeSpan.FromSeconds(
         double.TryParse(Environment.GetEnvironmentVariable("BITMAPLEDGER_OUTAGE_SECONDS"), out var seconds) ? seconds : 0);
 
-    private readonly ScratchDirectory _scratch = new();
-    private SeparateCluster _cluster = null!;
-
-    public async ValueTask InitializeAsync() => _cluster = await SeparateCluster.StartAsync(_scratch["pg"]);
-
-    public async ValueTask DisposeAsync()
-    {
-        await _cluster.DisposeAsync();
-        _scratch.Dispose();
-    }
-
     [Theory]
     [InlineData("killed")]
     [InlineData("frozen")]
     public async Task While_postgres_is_away_clients_write_on_and_commands_are_busy_at_once(string how)
     {
-        await using var ledger = await Ledgers.OnAsync(_cluster.ConnectionString);
+        await using var ledger = await Ledgers.OnAsync(Cluster.ConnectionString);
         ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         using var first = new AcknowledgedWrites(ledger.Export("v"), 0);
@@ -37,9 +26,9 @@ public sealed class OutageTests : IAsyncLifetime
         var (agent, server) = (ledger.Pid("agent"), ledger.Pid("server"));
 
         if (how == "killed")
-            await _cluster.KillAsync();
+            await Cluster.KillAsync();
         else
-            _cluster.Freeze();
+            Cluster.Freeze();
 
         // The first may be under way when it happens; from then on nobody waits for PostgreSQL.
         _ = ledger.Bml("checkpoint", "create", "v", "unheard");
@@ -62,9 +51,9 @@ public sealed class OutageTests : IAsyncLifetime
         while (asked.Elapsed < _absence);
 
         if (how == "killed")
-            await _cluster.StartAsync();
+            await Cluster.StartAsync();
         else
-            _cluster.Thaw();
+            Cluster.Thaw();
 
         await ledger.AnswersAsync("checkpoint", "create", "v", "after");
         await Ledgers.AssertWholeAsync(ledger, first, second);
@@ -74,12 +63,12 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task A_server_that_starts_without_postgres_waits_for_it_while_clients_write()
     {
-        await using var ledger = await Ledgers.OnAsync(_cluster.ConnectionString);
+        await using var ledger = await Ledgers.OnAsync(Cluster.ConnectionString);
         ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         using var client = new AcknowledgedWrites(ledger.Export("v"), 0);
         await client.UntilAsync(100);
-        await _cluster.KillAsync();
+        await Cluster.KillAsync();
         var before = ledger.Pid("server");
 
         ledger.Kill("server");
@@ -89,7 +78,7 @@ public sealed class OutageTests : IAsyncLifetime
         Assert.NotEqual(before, ledger.Pid("server"));
         Assert.Contains("PostgreSQL is away", File.ReadAllText(Path.Combine(ledger.DataDirectory, "log", "server.log")), StringComparison.Ordinal);
 
-        await _cluster.StartAsync();
+        await Cluster.StartAsync();
 
         await ledger.AnswersAsync("checkpoint", "create", "v", "after");
         await Ledgers.AssertWholeAsync(ledger, client);
@@ -98,19 +87,19 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task A_ledger_that_is_started_while_postgres_is_away_serves_its_volumes_and_is_ready_when_it_comes()
     {
-        await using var ledger = await Ledgers.OnAsync(_cluster.ConnectionString);
+        await using var ledger = await Ledgers.OnAsync(Cluster.ConnectionString);
         ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         await ledger.StopAsync();
-        await _cluster.KillAsync();
+        await Cluster.KillAsync();
 
-        var serving = ledger.ServeAsync("--database", _cluster.ConnectionString);
+        var serving = ledger.ServeAsync("--database", Cluster.ConnectionString);
         while (!File.Exists(ledger.NbdSocket) && !serving.IsCompleted)
             await Task.Delay(10);
         using var client = new AcknowledgedWrites(ledger.Export("v"), 0);
         await client.UntilAsync(200);
         Assert.False(serving.IsCompleted);
-        await _cluster.StartAsync();
+        await Cluster.StartAsync();
         await serving;
 
         await Ledgers.AssertWholeAsync(ledger, client);
@@ -123,8 +112,8 @@ public sealed class OutageTests : IAsyncLifetime
     {
         const int seed = 20260317;
         const int cutsWanted = 25;
-        await using var proxy = new CuttingProxy(_scratch["px"], _cluster.Socket, seed);
-        await using var ledger = await Ledgers.OnAsync($"Host={_scratch["px"]};Username=postgres;Database=bitmapledger");
+        await using var proxy = new CuttingProxy(Scratch("px"), Cluster.Socket, seed);
+        await using var ledger = await Ledgers.OnAsync($"Host={Scratch("px")};Username=postgres;Database=bitmapledger");
         ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         using var first = new AcknowledgedWrites(ledger.Export("v"), 0);
@@ -142,8 +131,8 @@ public sealed class OutageTests : IAsyncLifetime
     public async Task Commits_whose_acknowledgement_is_lost_on_the_wire_are_found_and_not_done_again()
     {
         const int lost = 25;
-        await using var proxy = new CuttingProxy(_scratch["px"], _cluster.Socket, seed: 0);
-        await using var ledger = await Ledgers.OnAsync($"Host={_scratch["px"]};Username=postgres;Database=bitmapledger");
+        await using var proxy = new CuttingProxy(Scratch("px"), Cluster.Socket, seed: 0);
+        await using var ledger = await Ledgers.OnAsync($"Host={Scratch("px")};Username=postgres;Database=bitmapledger");
         ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         using var first = new AcknowledgedWrites(ledger.Export("v"), 0);
@@ -159,7 +148,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact(Skip = Mounts.Why, SkipUnless = nameof(Mounts.Work), SkipType = typeof(Mounts))]
     public async Task A_full_disk_of_postgres_is_an_outage_that_ends_when_there_is_room_again()
     {
-        var mount = Directory.CreateDirectory(_scratch["full"]).FullName;
+        var mount = Directory.CreateDirectory(Scratch("full")).FullName;
         Tool.Run("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", mount).Expect();
         try
         {
@@ -191,22 +180,22 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task A_password_that_postgres_refuses_is_said_without_the_password_and_ends_the_start()
     {
-        _cluster.Sql("create role stranger login password 'right'");
-        var rules = Path.Combine(_cluster.Data, "pg_hba.conf");
+        Cluster.Sql("create role stranger login password 'right'");
+        var rules = Path.Combine(Cluster.Data, "pg_hba.conf");
         await File.WriteAllTextAsync(rules, "local all postgres trust\nlocal all all scram-sha-256\n");
-        _cluster.Sql("select pg_reload_conf()");
+        Cluster.Sql("select pg_reload_conf()");
 
         foreach (var password in new[] { "Password=never-to-be-seen;", "" })
         {
             var answer = Tool.Run(
-                Path.Combine(Repository.Programs, "bml"), "serve", "--data-dir", _scratch["d"], "--http", "127.0.0.1:0",
-                "--database", $"Host={_cluster.Socket};Username=stranger;Database=bitmapledger;{password}").Expect(1);
+                Path.Combine(Repository.Programs, "bml"), "serve", "--data-dir", Scratch("d"), "--http", "127.0.0.1:0",
+                "--database", $"Host={Cluster.Socket};Username=stranger;Database=bitmapledger;{password}").Expect(1);
 
             Assert.Contains("PostgreSQL refuses the server", answer.Error, StringComparison.Ordinal);
             Assert.Contains("assword", answer.Error, StringComparison.Ordinal);
             Assert.DoesNotContain("never-to-be-seen", answer.Error + answer.Output, StringComparison.Ordinal);
             Assert.DoesNotContain(
-                "never-to-be-seen", File.ReadAllText(Path.Combine(_scratch["d"], "log", "server.log")), StringComparison.Ordinal);
+                "never-to-be-seen", File.ReadAllText(Path.Combine(Scratch("d"), "log", "server.log")), StringComparison.Ordinal);
         }
     }
 

@@ -3,23 +3,14 @@ using BitmapLedger.Testing;
 namespace BitmapLedger.EndToEnd.Tests;
 
 /// <summary>A database of the user's own: its owner makes the schema, the server has no right to.</summary>
-public sealed class OwnDatabaseTests : IAsyncLifetime
+public sealed class OwnDatabaseTests : OnSeparateCluster
 {
-    private readonly ScratchDirectory _scratch = new();
-    private SeparateCluster _cluster = null!;
-
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        _cluster = await SeparateCluster.StartAsync(_scratch["pg"]);
+        await base.InitializeAsync();
         Tool.Run(
-            "psql", "-h", _cluster.Socket, "-U", "postgres", "-d", "bitmapledger", "-v", "ON_ERROR_STOP=1", "-q",
+            "psql", "-h", Cluster.Socket, "-U", "postgres", "-d", "bitmapledger", "-v", "ON_ERROR_STOP=1", "-q",
             "-f", Path.Combine(Repository.Root, "db", "roles.sql")).Expect();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _cluster.DisposeAsync();
-        _scratch.Dispose();
     }
 
     [Fact]
@@ -28,7 +19,7 @@ public sealed class OwnDatabaseTests : IAsyncLifetime
         var before = Db("status", "bitmapledger_server").Expect(2);
         Assert.Contains("\"version\":0", before.Output, StringComparison.Ordinal);
         var serving = Tool.Run(
-            Program, "serve", "--data-dir", _scratch["d"], "--http", "127.0.0.1:0", "--database", As("bitmapledger_server")).Expect(1);
+            Program, "serve", "--data-dir", Scratch("d"), "--http", "127.0.0.1:0", "--database", As("bitmapledger_server")).Expect(1);
         Assert.Contains("bml db apply", serving.Error, StringComparison.Ordinal);
 
         Db("apply", "bitmapledger_owner").Expect();
@@ -52,30 +43,30 @@ public sealed class OwnDatabaseTests : IAsyncLifetime
     public void A_schema_of_a_newer_version_is_refused_by_both_versions_and_left_alone()
     {
         Db("apply", "bitmapledger_owner").Expect();
-        _cluster.Sql("update bitmapledger.schema_version set version = 99");
+        Cluster.Sql("update bitmapledger.schema_version set version = 99");
 
         foreach (var answer in new[]
         {
             Db("apply", "bitmapledger_owner").Expect(1),
             Tool.Run(
-                Program, "serve", "--data-dir", _scratch["d"], "--http", "127.0.0.1:0", "--database", As("bitmapledger_server")).Expect(1),
+                Program, "serve", "--data-dir", Scratch("d"), "--http", "127.0.0.1:0", "--database", As("bitmapledger_server")).Expect(1),
         })
         {
             Assert.Contains("schema version 99", answer.Error, StringComparison.Ordinal);
             Assert.Contains("newer", answer.Error, StringComparison.Ordinal);
         }
 
-        Assert.Equal("99", _cluster.Sql("select version from bitmapledger.schema_version"));
+        Assert.Equal("99", Cluster.Sql("select version from bitmapledger.schema_version"));
     }
 
     private static string Program => Path.Combine(Repository.Programs, "bml");
 
-    private string As(string role) => $"Host={_cluster.Socket};Username={role};Database=bitmapledger";
+    private string As(string role) => $"Host={Cluster.Socket};Username={role};Database=bitmapledger";
 
     private ToolResult Db(string verb, string role) =>
-        Tool.Run(Program, "db", verb, "--json", "--data-dir", _scratch["d"], "--database", As(role));
+        Tool.Run(Program, "db", verb, "--json", "--data-dir", Scratch("d"), "--database", As(role));
 
     private string Refused(string sql) =>
-        Tool.Run("psql", "-h", _cluster.Socket, "-U", "bitmapledger_server", "-d", "bitmapledger", "-v", "ON_ERROR_STOP=1", "-c", sql)
+        Tool.Run("psql", "-h", Cluster.Socket, "-U", "bitmapledger_server", "-d", "bitmapledger", "-v", "ON_ERROR_STOP=1", "-c", sql)
             .Expect(1).Error;
 }

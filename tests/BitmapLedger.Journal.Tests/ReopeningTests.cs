@@ -133,95 +133,20 @@ public sealed class ReopeningTests
         };
 
     /// <summary>Refuses one change, counted from the first.</summary>
-    private sealed class RefusingDisk(int changes) : IJournalDisk
+    private sealed class RefusingDisk(int changes) : ChangedDisk
     {
-        private readonly PosixDisk _disk = PosixDisk.Instance;
         private int _left = changes;
 
-        public int OpenFiles { get; private set; }
+        public override bool HasForgotten(string directory) => false;
 
-        public int PageBytes => _disk.PageBytes;
+        public override bool CanRead(string directory) => true;
 
-        public void CreateDirectory(string directory) => _disk.CreateDirectory(directory);
-
-        public IReadOnlyList<string> Names(string directory) => _disk.Names(directory);
-
-        public IJournalFile? TryOpen(string path, bool writable) => Counted(_disk.TryOpen(path, writable));
-
-        public IJournalFile Create(string path)
-        {
-            Change();
-            return Counted(_disk.Create(path))!;
-        }
-
-        public void Move(string from, string to)
-        {
-            Change();
-            _disk.Move(from, to);
-        }
-
-        public void Delete(string path)
-        {
-            Change();
-            _disk.Delete(path);
-        }
-
-        public void SyncDirectory(string directory)
-        {
-            Change();
-            _disk.SyncDirectory(directory);
-        }
-
-        public bool HasForgotten(string directory) => false;
-
-        public bool CanRead(string directory) => true;
-
-        private void Change()
+        protected override void Change()
         {
             if (_left-- == 0)
                 throw new IOException("input/output error");
         }
 
-        private CountedFile? Counted(IJournalFile? file)
-        {
-            if (file is null)
-                return null;
-            OpenFiles++;
-            return new(this, file);
-        }
-
-        private sealed class CountedFile(RefusingDisk disk, IJournalFile file) : IJournalFile
-        {
-            private bool _isClosed;
-
-            public long Length => file.Length;
-
-            public void Allocate(long length)
-            {
-                disk.Change();
-                file.Allocate(length);
-            }
-
-            public int Read(Span<byte> target, long offset) => file.Read(target, offset);
-
-            public void Write(ReadOnlySpan<byte> source, long offset)
-            {
-                disk.Change();
-                file.Write(source, offset);
-            }
-
-            public void Sync()
-            {
-                disk.Change();
-                file.Sync();
-            }
-
-            public void Dispose()
-            {
-                disk.OpenFiles -= _isClosed ? 0 : 1;
-                _isClosed = true;
-                file.Dispose();
-            }
-        }
+        protected override void Sync() => Change();
     }
 }

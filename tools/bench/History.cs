@@ -56,15 +56,15 @@ internal static class History
 
             NativeBitmap? quick = null;
             var withTree = await LongHistory.MillisecondsAsync(AskAsync);
-            if (!cold)
+            if (cold)
+                await history.CoolAsync();
+            else
             {
                 // What lies between has been read by nobody before the first question, and is kept behind it.
                 quick!.Dispose();
                 again.Add(await LongHistory.MillisecondsAsync(AskAsync));
             }
 
-            if (cold)
-                await history.CoolAsync();
             using var slow = new ChangeFold(LongHistory.Size, Granularity.Default, from, to);
             var without = await LongHistory.MillisecondsAsync(() => FoldAsync(history, slow, to));
             if (quick!.Sha256() != slow.Changed.Sha256())

@@ -32,9 +32,6 @@ internal static class UnpackedBlocks
     /// <summary>Most words of a stretch.</summary>
     public const int WordsMax = BlocksMax / 64;
 
-    /// <summary>Most bytes of a stretch.</summary>
-    public const int BytesMax = WordsMax * sizeof(ulong);
-
     private const int GoOn = 255;
 
     /// <summary>Writes the blocks of a stretch.</summary>

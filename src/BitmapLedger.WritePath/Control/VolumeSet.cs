@@ -203,7 +203,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
 
     private Welcome Welcome(IReadOnlyList<Guid>? ids) => new(
         ControlFrame.ProtocolVersion, Environment.ProcessId, _run, Listeners,
-        [.. (ids is null ? _volumes.Values : ids.Where(_volumes.ContainsKey).Select(i => _volumes[i])).Select(v => v.Status())],
+        [.. (ids is null ? _volumes.Values : OpenOf(ids)).Select(v => v.Status())],
         [.. _closed.Values], ShowExports());
 
     private ExportList ShowExports() => _blockExports?.Show() ?? new(Listener: null, []);
@@ -216,6 +216,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
             ? new BackendException(closed.Code, closed.Why)
             : new BackendException("not-found", $"volume {id} is not open at the agent");
     }
+
+    private IEnumerable<TrackedVolume> OpenOf(IReadOnlyList<Guid> ids) => ids.Where(_volumes.ContainsKey).Select(i => _volumes[i]);
 
     private BlockExports Exports() =>
         _blockExports ?? throw new BackendException("unsupported", "this agent has nowhere to offer block exports");
@@ -356,7 +358,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
     }
 
     private LiveDigests LookAt(DigestLive request) => new(
-        [.. request.Ids.Where(_volumes.ContainsKey).Select(Find).Select(v => new LiveVolume(
+        [.. OpenOf(request.Ids).Select(v => new LiveVolume(
             v.Spec.Id, v.Spec.Size, v.Bitmaps.DigestLive(request.Bitmap, request.WithSha256)))],
         _run, ShowExports());
 
