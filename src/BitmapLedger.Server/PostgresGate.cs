@@ -10,7 +10,7 @@ internal sealed class PostgresGate(RequestDelegate next, PostgresWatch watch, Le
 {
     public async Task InvokeAsync(HttpContext context)
     {
-        if (!context.Request.Path.StartsWithSegments("/v1", StringComparison.Ordinal))
+        if (!Guards(context.Request))
         {
             await next(context);
             return;
@@ -33,4 +33,7 @@ internal sealed class PostgresGate(RequestDelegate next, PostgresWatch watch, Le
             context.RequestAborted = aborted;
         }
     }
+
+    /// <summary>Whether a request asks PostgreSQL, and not only how things are.</summary>
+    public static bool Guards(HttpRequest request) => request.Path.StartsWithSegments("/v1", StringComparison.Ordinal);
 }

@@ -104,7 +104,7 @@ static WebApplication Build(ServerOptions options)
     app.UseRouting();
     app.Use(RawPath.UnescapeAsync);
     app.Use(QueryTimes.MeasureAsync);
-    var api = app.MapGroup("").AddEndpointFilter(AnswerLines.WriteAsync);
+    var api = app.MapGroup("").AddEndpointFilter(AnswerLines.WriteAsync).AddEndpointFilter<Unattended>();
     api.MapVolumes();
     api.MapBitmaps();
     api.MapSlices();

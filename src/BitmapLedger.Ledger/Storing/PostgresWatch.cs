@@ -11,8 +11,12 @@ namespace BitmapLedger.Ledger.Storing;
 /// </summary>
 public sealed partial class PostgresWatch : IDisposable
 {
-    /// <summary>A server that says nothing for this long when it is asked who it is is away.</summary>
+    /// <summary>A server that says nothing for this long when it is asked who it is is away: what is under way with it is
+    /// cancelled.</summary>
     private static readonly TimeSpan _answerLimit = TimeSpan.FromSeconds(4);
+
+    /// <summary>Nobody who commands waits longer than this for a server that says nothing.</summary>
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(2);
 
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan _longWork = TimeSpan.FromSeconds(1);
@@ -26,6 +30,7 @@ public sealed partial class PostgresWatch : IDisposable
     private readonly CancellationTokenSource _ending = new();
     private readonly Lock _lock = new();
     private Task<bool>? _asking;
+    private long _asked;
     private TaskCompletionSource? _back;
     private CancellationTokenSource _away = new();
     private string? _reason;
@@ -83,7 +88,7 @@ public sealed partial class PostgresWatch : IDisposable
         lock (_lock)
         {
             if (_asking is not { IsCompleted: false })
-                _asking = AskAsync();
+                (_asking, _asked) = (AskAsync(), _clock.GetTimestamp());
             return _asking.WaitAsync(cancellation);
         }
     }
@@ -98,8 +103,9 @@ public sealed partial class PostgresWatch : IDisposable
             await back.WaitAsync(cancellation);
     }
 
-    /// <summary>Does work that needs PostgreSQL. While it is away nothing is tried; when it goes away meanwhile, even
-    /// without a word, the work is cancelled.</summary>
+    /// <summary>Does work that needs PostgreSQL, and returns when it has ended. While PostgreSQL is away nothing is tried; when it
+    /// goes away meanwhile, even without a word, the work is cancelled. Where the server hangs, that may end it only when the server
+    /// goes on or dies: Npgsql waits for its word that it has cancelled, too.</summary>
     /// <param name="work">What is done.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <exception cref="LedgerException">PostgreSQL is away (<c>busy</c>).</exception>
@@ -107,12 +113,12 @@ public sealed partial class PostgresWatch : IDisposable
     {
         if (Reason is { } away)
             throw Busy(away);
-        if (!IsFresh() && !await LookAsync(cancellation))
-            throw Busy(Reason ?? "it does not answer");
+        if (!IsFresh() && await SilenceAsync(cancellation) is { } silence)
+            throw Busy(silence);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation, Away());
         var running = work(linked.Token);
-        while (await Task.WhenAny(running, Task.Delay(_longWork, _clock, CancellationToken.None)) != running)
-            await LookAsync(CancellationToken.None);
+        while (!await EndsSoonAsync(running))
+            await Task.WhenAny(running, LookAsync(CancellationToken.None));
         try
         {
             await running;
@@ -121,6 +127,26 @@ public sealed partial class PostgresWatch : IDisposable
         {
             throw Busy(Reason ?? "it was away for a moment");
         }
+    }
+
+    /// <summary>Waits for work that <see cref="WithAsync"/> looks after, on behalf of somebody, but no longer than PostgreSQL says
+    /// something now and then.</summary>
+    /// <param name="begin">Begins the work. When it is left, it ends by itself later, and nobody asks how.</param>
+    /// <exception cref="LedgerException">PostgreSQL says nothing (<c>busy</c>), and the work goes on: as with a reply that was
+    /// lost, whether it acted is known to who asks again under its command id.</exception>
+    public async Task<T> AttendAsync<T>(Func<Task<T>> begin)
+    {
+        var running = begin();
+        while (!await EndsSoonAsync(running))
+        {
+            if (await SilenceAsync(CancellationToken.None) is not { } silence)
+                continue;
+            _ = running.ContinueWith(
+                left => left.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            throw Busy(silence);
+        }
+
+        return await running;
     }
 
     /// <inheritdoc />
@@ -134,6 +160,31 @@ public sealed partial class PostgresWatch : IDisposable
     private bool IsFresh() =>
         Volatile.Read(ref _answered) is not 0 and var answered && _clock.GetElapsedTime(answered) < _fresh;
 
+    /// <summary>Gives work some time; false when it needs more.</summary>
+    private async Task<bool> EndsSoonAsync(Task running)
+    {
+        await running.WaitAsync(_longWork, _clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return running.IsCompleted;
+    }
+
+    /// <summary>Why nobody should wait for it: it is away, or has not answered for as long as anybody should wait.</summary>
+    private async Task<string?> SilenceAsync(CancellationToken cancellation)
+    {
+        var answer = LookAsync(cancellation);
+        try
+        {
+            var waited = _clock.GetElapsedTime(Volatile.Read(ref _asked));
+            if (await answer.WaitAsync(waited < _patience ? _patience - waited : TimeSpan.Zero, _clock, cancellation))
+                return null;
+        }
+        catch (TimeoutException)
+        {
+            return Reason ?? $"it has not answered for {_patience.TotalSeconds:0} s";
+        }
+
+        return Reason ?? "it does not answer";
+    }
+
     private CancellationToken Away()
     {
         lock (_lock)
@@ -145,16 +196,15 @@ public sealed partial class PostgresWatch : IDisposable
         string? reason = null;
         LedgerException? refusal = null;
         var asked = _clock.GetTimestamp();
+        CancellationTokenSource question = new();
         try
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(_ending.Token);
-            limit.CancelAfter(_answerLimit);
-            // A cancelled question waits for a server that may be stopped: it is left to itself.
-            await AnswerAsync(limit.Token).WaitAsync(limit.Token);
+            await AnswerAsync(question.Token).WaitAsync(_answerLimit, _clock, _ending.Token);
             Volatile.Write(ref _answered, asked);
         }
-        catch (OperationCanceledException)
+        catch (Exception silence) when (silence is OperationCanceledException or TimeoutException)
         {
+            CancelAside(question);
             reason = $"it does not answer within {_answerLimit.TotalSeconds:0} s";
         }
         catch (Exception failure) when (failure is not OutOfMemoryException)
@@ -170,6 +220,11 @@ public sealed partial class PostgresWatch : IDisposable
             Set(reason);
         return reason is null;
     }
+
+    /// <summary>Cancels what a server may hang under. Npgsql waits in there until the server says that it has cancelled, without a
+    /// limit: that must hold up neither who cancels nor the threads that others are answered by.</summary>
+    private static void CancelAside(CancellationTokenSource cancelled) =>
+        new Thread(cancelled.Cancel) { IsBackground = true, Name = "cancel" }.Start();
 
     private async Task AnswerAsync(CancellationToken cancellation)
     {
@@ -207,7 +262,7 @@ public sealed partial class PostgresWatch : IDisposable
         back?.SetResult();
         if (away is null)
             return;
-        away.Cancel();
+        CancelAside(away);
         _ = KeepLookingAsync();
     }
 

@@ -45,9 +45,12 @@ internal sealed class QmpLedger(
         try
         {
             opening.Require();
-            JsonNode? answer = null;
-            await watch.WithAsync(async away => answer = await ask(away), cancellation);
-            return answer;
+            return await watch.AttendAsync(async () =>
+            {
+                JsonNode? answer = null;
+                await watch.WithAsync(async away => answer = await ask(away), cancellation);
+                return answer;
+            });
         }
         catch (BitmapLedgerException refusal)
         {
