@@ -31,8 +31,10 @@ internal sealed class BootState
 {
     private const uint Magic = 0x5342_4D42; // "BMBS" as it lies on disk
     private const int OldSize = 64;
-    private const int Size = 128;
-    private const byte Version = 3;
+    private const int SizeWithoutLosses = 128;
+    private const int Size = 160;
+    private const byte Version = 4;
+    private const byte FirstWithLosses = 4;
     private const byte FirstWithLsns = 3;
     private const byte FirstWithIdentity = 2;
     private const int VersionAt = 6;
@@ -85,6 +87,12 @@ internal sealed class BootState
     /// <summary>Why writes may be missing, until <see cref="Acknowledge"/>.</summary>
     public LossReason Loss { get; private set; }
 
+    /// <summary>Where the first happened of what the ledger was not told yet; <see cref="LossPlace.None"/> when nobody knows.</summary>
+    public LossPlace FirstLoss { get; private set; }
+
+    /// <summary>Where the last of it happened; the same when there was one.</summary>
+    public LossPlace LastLoss { get; private set; }
+
     public static string PathIn(string directory) => Path.Combine(directory, "boot");
 
     /// <summary>Reads what the last run left; changes nothing.</summary>
@@ -99,7 +107,7 @@ internal sealed class BootState
         var state = new BootState(disk, directory, bootId, mounts);
         if (WholeFile.Read(disk, state._path, Magic, VersionAt, Version) is not { } bytes)
             return state;
-        if (bytes.Length != (bytes[VersionAt] < FirstWithIdentity ? OldSize : Size) - sizeof(uint) || bytes[5] > (byte)LossReason.EndUnknown)
+        if (bytes.Length != SizeOf(bytes[VersionAt]) - sizeof(uint) || bytes[5] > (byte)LossReason.EndUnknown)
             throw new CorruptionException(state._path, 0, WholeFile.ValueFault);
         state.Exists = true;
         state.WasClosed = bytes[4] != 0;
@@ -121,6 +129,10 @@ internal sealed class BootState
         state.SettledLsn = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(96));
         var before = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(104));
         state.IsSameBoot &= before == 0 || mounts == 0 || before == mounts;
+        if (bytes[VersionAt] < FirstWithLosses)
+            return state;
+        state.FirstLoss = LossPlace.Read(bytes.AsSpan(112));
+        state.LastLoss = LossPlace.Read(bytes.AsSpan(128));
         return state;
     }
 
@@ -138,6 +150,7 @@ internal sealed class BootState
 
         var raised = new byte[Size];
         bytes.CopyTo(raised, 0);
+        raised[VersionAt] = Version;
         BinaryPrimitives.WriteInt64LittleEndian(raised.AsSpan(80), Math.Max(lsn, BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(80))));
         WholeFile.Write(disk, path, raised);
     }
@@ -147,8 +160,13 @@ internal sealed class BootState
     /// <param name="floorLsn">LSNs go on above this.</param>
     /// <param name="settledLsn">What <see cref="SettledLsn"/> says from now on.</param>
     /// <param name="isUnsure">What <see cref="IsUnsure"/> says from now on.</param>
-    public void Open(LossReason loss, long floorLsn, long settledLsn, bool isUnsure)
+    /// <param name="lost">Where something happened that the ledger must be told, found by this opening; null when nothing
+    /// did.</param>
+    /// <param name="isMore">Whether the ledger was not told yet of what had happened before either.</param>
+    public void Open(LossReason loss, long floorLsn, long settledLsn, bool isUnsure, LossPlace? lost, bool isMore)
     {
+        if (lost is { } place)
+            (FirstLoss, LastLoss) = (isMore ? FirstLoss : place, place);
         SettledLsn = settledLsn;
         FloorLsn = floorLsn;
         Loss = loss == LossReason.None ? Loss : loss;
@@ -189,6 +207,13 @@ internal sealed class BootState
     /// <param name="storedLsn">What <see cref="StoredLsn"/> says at the next start.</param>
     public void Close(in FileIdentity identity, long storedLsn) => Write(closed: true, identity, storedLsn: storedLsn);
 
+    private static int SizeOf(byte version) => version switch
+    {
+        < FirstWithIdentity => OldSize,
+        < FirstWithLosses => SizeWithoutLosses,
+        _ => Size,
+    };
+
     private void Write(bool closed, in FileIdentity identity, bool suspect = false, long storedLsn = 0)
     {
         var bytes = new byte[Size];
@@ -206,6 +231,8 @@ internal sealed class BootState
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(88), storedLsn);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(96), SettledLsn);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(104), _mounts);
+        FirstLoss.Write(bytes.AsSpan(112));
+        LastLoss.Write(bytes.AsSpan(128));
         WholeFile.Write(_disk, _path, bytes);
     }
 }

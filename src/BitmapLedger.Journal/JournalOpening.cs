@@ -67,7 +67,8 @@ internal sealed record JournalOpening(
         if ((wentDown || suspect) && found.Segments.Count == 0 && options.Disk.Names(options.Directory).Contains(SetAsideMark))
             active = null;
         var inexact = power && (wentDown || suspect || active is null);
-        var recovered = inexact ? RecoveredWrites.Find(options, active, found) : RecoveredWrites.Read(options.Disk, options.Directory);
+        var untold = RecoveredWrites.Read(options.Disk, options.Directory);
+        var recovered = inexact ? RecoveredWrites.Find(options, untold, active, found) : untold;
         if (inexact && recovered.Count > 0)
             RecoveredWrites.Write(options, recovered);
 
@@ -82,7 +83,11 @@ internal sealed record JournalOpening(
                 flush = FlushNote.Open(options);
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
             var unsure = !power && (unknown || (boot.IsSameBoot && (boot.IsUnsure || suspect)));
-            boot.Open(Loss(options, boot, wentDown, suspect, unknown), lastLsn, marks.DataLsn, unsure);
+            var loss = Loss(options, boot, wentDown, suspect, unknown);
+            LossPlace? lost = loss != LossReason.None || inexact
+                ? new(lastLsn, new MonotoneClock(options.Clock, found.TimeMicroseconds).Next())
+                : null;
+            boot.Open(loss, lastLsn, marks.DataLsn, unsure, lost, isMore: boot.Loss != LossReason.None || untold.Count > 0);
             flush ??= FlushNote.Open(options);
         }
         catch

@@ -65,6 +65,11 @@ public sealed partial class JournalWriter
         _ => "the disk refused to make the data durable, and durability 'process' does not know what that touched",
     };
 
+    /// <summary>Where what <see cref="Lost"/> and <see cref="Recovered"/> say happened, first and last; empty when nobody
+    /// knows.</summary>
+    public IReadOnlyList<LossPlace> Losses =>
+        _boot.FirstLoss == LossPlace.None ? [] : _boot.FirstLoss == _boot.LastLoss ? [_boot.LastLoss] : [_boot.FirstLoss, _boot.LastLoss];
+
     /// <summary>
     /// Makes sure that a power loss between the data of some writes and their records leaves a trace: puts their
     /// regions into

@@ -52,7 +52,7 @@ public sealed partial class JournalWriter : IDisposable
         _marks = opening.RewriteAbove is null ? opening.Marks : opening.Found.Marks;
         _written = opening.Found.Marks;
         _commit = new(Commit);
-        _clock = new(options.Clock, opening.Found.TimeMicroseconds);
+        _clock = new(options.Clock, Math.Max(opening.Found.TimeMicroseconds, opening.Boot.LastLoss.TimeMicroseconds));
         _lastLsn = opening.LastLsn;
         _storedLsn = opening.IsPartial ? 0 : opening.Found.LastLsn;
         _lastFence = opening.Found.LastFence;

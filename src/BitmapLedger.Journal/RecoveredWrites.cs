@@ -73,10 +73,11 @@ internal static class RecoveredWrites
     /// <summary>What a power loss may have touched: what was not told yet, the regions of the activity log, and every
     /// journaled write whose data may not be on the disk.</summary>
     /// <param name="options">The journal.</param>
+    /// <param name="untold">What the ledger does not know of yet.</param>
     /// <param name="active">Regions; null for all of the volume.</param>
     /// <param name="found">What the journal holds.</param>
     public static IReadOnlyList<Extent> Find(
-        JournalOptions options, IReadOnlyList<Extent>? active, JournalRecovery found)
+        JournalOptions options, IReadOnlyList<Extent> untold, IReadOnlyList<Extent>? active, JournalRecovery found)
     {
         var granularity = Granularity.FromBytes(512);
         while (granularity.BlockCount(options.VolumeBytes) > NativeBitmap.BlocksMax)
@@ -84,7 +85,7 @@ internal static class RecoveredWrites
         var map = new NativeBitmap(options.VolumeBytes, granularity);
         try
         {
-            foreach (var extent in Read(options.Disk, options.Directory).Concat(active ?? [new(0, options.VolumeBytes)]))
+            foreach (var extent in untold.Concat(active ?? [new(0, options.VolumeBytes)]))
                 Mark(map, extent.Offset, extent.Length);
             new SegmentWalk(options.Disk, options.Directory, found.Segments).ReadAll((record, _) =>
             {

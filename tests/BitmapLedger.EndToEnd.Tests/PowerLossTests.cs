@@ -52,6 +52,56 @@ public sealed class PowerLossTests
         ledger.Bml("check").Expect();
     }
 
+    // Method: the agent starts alone, as systemd starts it, is killed and started once more, loses power a second time, and clients
+    // write each time, before a server hears of any of it.
+    [Fact]
+    public async Task What_a_power_loss_may_have_changed_stands_before_the_writes_that_an_agent_took_alone_after_it()
+    {
+        await using var ledger = await Ledger.StartAsync();
+        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("volume", "create", "p", "--size", "64M", "--durability", "process");
+        ledger.Json("bitmap", "add", "v", "b0");
+        ledger.Json("checkpoint", "create", "v", "p", "c");
+        WriteBlocks(ledger, "v", 200, 5, "");
+        WriteBlocks(ledger, "p", 200, 5, "");
+        var before = ledger.Json("volume", "show", "v").GetProperty("lsn").GetProperty("last").GetInt64();
+
+        ledger.Kill("agent", "server", "postgres", "serve");
+        ledger.Variables["BITMAPLEDGER_BOOT_ID"] = $"{Guid.NewGuid()}";
+        await AloneAsync(ledger, block: 300);
+        await AloneAsync(ledger, block: 301);
+        ledger.Variables["BITMAPLEDGER_BOOT_ID"] = $"{Guid.NewGuid()}";
+        await AloneAsync(ledger, block: 302);
+        await AloneAsync(ledger, block: 303);
+        await ledger.ServeAsync();
+
+        foreach (var volume in new[] { "v", "p" })
+        {
+            var lsns = Enumerable.Range(300, 4).Select(b => LsnOf(ledger, volume, b)).ToArray();
+            // Each range ends among those writes: behind the first loss, behind the second, between the two.
+            foreach (var (from, to, isTouched) in new[]
+            {
+                ("checkpoint:c", lsns[0], true), ($"lsn:{before}", lsns[1], true), ($"lsn:{lsns[1]}", lsns[2], true), ("checkpoint:c", lsns[3], true),
+                ($"lsn:{lsns[0]}", lsns[1], false), ($"lsn:{lsns[2]}", lsns[3], false),
+            })
+            {
+                var changed = ledger.Json("changed", volume, "--from", from, "--to", $"lsn:{to}");
+                Assert.Equal(!isTouched, changed.GetProperty("exact").GetBoolean());
+                if (isTouched)
+                    AssertCovers(Extents.Of(changed), 200, 5);
+                else
+                    Assert.Equal(Block, changed.GetProperty("changed_bytes").GetInt64());
+            }
+
+            var times = ledger.Json("history", volume).GetProperty("events").EnumerateArray()
+                .Select(e => e.GetProperty("time").GetString()!).ToArray();
+            Assert.Equal(times.Order(StringComparer.Ordinal), times);
+            Assert.True(ledger.Json("verify", volume).GetProperty("equal").GetBoolean());
+        }
+
+        ledger.Bml("check").Expect();
+    }
+
     [Fact]
     public async Task A_file_that_was_changed_while_its_volume_was_closed_counts_as_changed_all_over_and_no_other()
     {
@@ -78,6 +128,23 @@ public sealed class PowerLossTests
         ledger.Variables["BITMAPLEDGER_BOOT_ID"] = $"{Guid.NewGuid()}";
         await ledger.ServeAsync();
     }
+
+    /// <summary>An agent without a server, which is killed once a block of each volume is written.</summary>
+    private static async Task AloneAsync(Ledger ledger, long block)
+    {
+        using var agent = Tool.Start(
+            Path.Combine(Repository.Programs, "bml-agent"), ["--data-dir", ledger.DataDirectory], variables: ledger.Variables);
+        List<string> said = [];
+        while (said.Count == 0 || !said[^1].Contains(" serving ", StringComparison.Ordinal))
+            said.Add(await agent.StandardError.ReadLineAsync() ?? throw new InvalidOperationException(string.Join('\n', said)));
+        foreach (var volume in new[] { "v", "p" })
+            WriteBlocks(ledger, volume, block, 1, "h.flush()");
+        agent.Kill();
+        await agent.WaitForExitAsync();
+    }
+
+    private static long LsnOf(Ledger ledger, string volume, long block) => ledger
+        .Json("blame", volume, "--offset", $"{block * Block}", "--length", "512").GetProperty("writes")[0].GetProperty("lsn").GetInt64();
 
     private static void WriteBlocks(Ledger ledger, string volume, long first, int count, string then) =>
         NbdShell.Run(ledger.Export(volume), $"""

@@ -239,12 +239,7 @@ public sealed class JournalTests
         File.Delete(scratch["boot"]);
         using (var writer = Open(scratch))
             Assert.Null(writer.Lost);
-        // As another boot would have left it: open, and under another boot id.
-        var boot = File.ReadAllBytes(scratch["boot"]);
-        boot[4] = 0;
-        boot[10] ^= 0xFF;
-        BitConverter.TryWriteBytes(boot.AsSpan(124), Crc32C.Of(boot.AsSpan(0, 124)));
-        File.WriteAllBytes(scratch["boot"], boot);
+        WholeFileBytes.Change(scratch["boot"], WholeFileBytes.GoDown);
 
         using (var writer = Open(scratch))
             Assert.NotNull(writer.Lost);

@@ -222,6 +222,46 @@ public sealed class LostRecordsTests
         _ = writer.Tidy();
     }
 
+    [Theory]
+    [InlineData(JournalDurability.Power)]
+    [InlineData(JournalDurability.Process)]
+    public void The_first_and_the_last_loss_that_nobody_was_told_of_keep_their_places_before_the_writes_behind_them(
+        JournalDurability durability)
+    {
+        using var scratch = new ScratchDirectory();
+        using (var writer = Open(scratch, durability))
+            Append(writer, writer.Connect("c"), 10);
+        List<LossPlace> places = [];
+        for (var run = 0; run < 4; run++)
+        {
+            // The first and the third after a power loss, the others after a kill.
+            if (run % 2 == 0)
+                GoDown(scratch);
+            else
+                WholeFileBytes.Change(scratch["boot"], boot => boot[4] = 0);
+            using var writer = Open(scratch, durability);
+            Assert.InRange(writer.Losses.Count, 1, 2);
+            places.AddRange(writer.Losses.Except(places));
+            Assert.True(places[^1].Lsn <= writer.LastLsn);
+            Append(writer, writer.Connect("d"), 5);
+            Flush(writer);
+        }
+
+        using (var writer = Open(scratch, durability))
+        {
+            Assert.Equal(2, places.Count);
+            Assert.Equal(places, writer.Losses);
+            Assert.True(places[0].Lsn + 10 <= places[1].Lsn && places[1].Lsn + 10 <= writer.LastLsn, $"{string.Join(' ', places)} {writer.LastLsn}");
+            Assert.True(places[0].TimeMicroseconds < places[1].TimeMicroseconds);
+            writer.AcknowledgeLoss();
+            Append(writer, writer.Connect("e"), 1);
+        }
+
+        GoDown(scratch);
+        using (var writer = Open(scratch, durability))
+            Assert.True(Assert.Single(writer.Losses).Lsn > places[1].Lsn);
+    }
+
     private static void Append(JournalWriter writer, JournalConnection connection, int count)
     {
         for (; count > 0; count--)
@@ -239,14 +279,7 @@ public sealed class LostRecordsTests
         writer.EndFlush(lsn);
     }
 
-    private static void GoDown(ScratchDirectory scratch)
-    {
-        var boot = File.ReadAllBytes(scratch["boot"]);
-        boot[4] = 0;
-        boot[10] ^= 0xFF;
-        BitConverter.TryWriteBytes(boot.AsSpan(124), Crc32C.Of(boot.AsSpan(0, 124)));
-        File.WriteAllBytes(scratch["boot"], boot);
-    }
+    private static void GoDown(ScratchDirectory scratch) => WholeFileBytes.Change(scratch["boot"], WholeFileBytes.GoDown);
 
     private static JournalWriter Open(ScratchDirectory scratch, JournalDurability durability, long minLsn = 0) =>
         JournalWriter.Open(new(scratch.Path, _volume, 1 << 20, minLsn, TimeProvider.System, SegmentBytes)

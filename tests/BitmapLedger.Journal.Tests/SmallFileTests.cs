@@ -171,14 +171,15 @@ public sealed class SmallFileTests(SmallFileTests.Journals journals) : IClassFix
     [Theory]
     [InlineData(1, 64)]
     [InlineData(2, 128)]
+    [InlineData(3, 128)]
     public void A_boot_state_of_an_earlier_version_is_read(byte version, int length)
     {
         using var scratch = new ScratchDirectory();
         _ = journals.Copy(JournalDurability.Power, isClosed: true, scratch.Path);
         var bytes = File.ReadAllBytes(scratch["boot"])[..length];
         bytes[6] = version == 1 ? (byte)0 : version;
-        bytes.AsSpan(version == 1 ? 44 : 88).Clear();
-        Seal(bytes);
+        bytes.AsSpan(version switch { 1 => 44, 2 => 88, _ => 112 }).Clear();
+        WholeFileBytes.Seal(bytes);
         File.WriteAllBytes(scratch["boot"], bytes);
 
         using var writer = Open(scratch.Path, JournalDurability.Power);
@@ -186,6 +187,7 @@ public sealed class SmallFileTests(SmallFileTests.Journals journals) : IClassFix
         Assert.Equal(Writes, writer.LastLsn);
         Assert.Null(writer.Lost);
         Assert.Equal([new Extent(0, 4096)], writer.Recovered);
+        Assert.Empty(writer.Losses);
     }
 
     [Fact]
@@ -295,16 +297,13 @@ public sealed class SmallFileTests(SmallFileTests.Journals journals) : IClassFix
         if (file == "activity")
             BinaryPrimitives.WriteUInt32LittleEndian(bytes, Crc32C.Of(bytes.AsSpan(4, 508)));
         else if (file.EndsWith(".seg", StringComparison.Ordinal))
-            Seal(bytes.AsSpan(0, SegmentHeader.Size));
+            WholeFileBytes.Seal(bytes.AsSpan(0, SegmentHeader.Size));
         else if (file == "flush")
             bytes[7] = (byte)~version;
         else
-            Seal(bytes);
+            WholeFileBytes.Seal(bytes);
         return bytes;
     }
-
-    private static void Seal(Span<byte> bytes) =>
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes[^sizeof(uint)..], Crc32C.Of(bytes[..^sizeof(uint)]));
 
     private static JournalWriter Open(
         string journal, JournalDurability durability, string bootId = "this one", long minLsn = 0, IJournalDisk? disk = null) =>
@@ -348,7 +347,7 @@ public sealed class SmallFileTests(SmallFileTests.Journals journals) : IClassFix
                 Append(writer, connection);
             byte[] recovered = [.. "BMWR"u8, 1, 0, 0, 0, 1, 0, 0, 0, .. new byte[24]];
             BinaryPrimitives.WriteInt64LittleEndian(recovered.AsSpan(24), 4096);
-            Seal(recovered);
+            WholeFileBytes.Seal(recovered);
             File.WriteAllBytes(Path.Combine(journal, "recovered"), recovered);
             // As it lies while the journal is open: closing it writes `boot` alone.
             var boot = File.ReadAllBytes(Path.Combine(journal, "boot"));

@@ -100,11 +100,11 @@ public sealed class UnreadablePlacesTests
         Fill(journal, durability);
         _disk.Spoil(Path.Combine(journal, SegmentHeader.FileName(3)), fromPage: 2, pages: SegmentBytes / Page - 2);
         // As a kill leaves it: nothing says how far it went.
-        var boot = File.ReadAllBytes(Path.Combine(journal, "boot"));
-        boot[4] = 0;
-        boot.AsSpan(88, sizeof(long)).Clear();
-        BitConverter.TryWriteBytes(boot.AsSpan(124), Crc32C.Of(boot.AsSpan(0, 124)));
-        File.WriteAllBytes(Path.Combine(journal, "boot"), boot);
+        WholeFileBytes.Change(Path.Combine(journal, "boot"), boot =>
+        {
+            boot[4] = 0;
+            boot.AsSpan(88, sizeof(long)).Clear();
+        });
         var gap = Assert.Single(new JournalSurvey(journal, _volume, _disk).Read().OfType<JournalStretch.Damaged>());
         Assert.Null(gap.ToLsn);
         Assert.True(gap.AfterLsn < Writes);

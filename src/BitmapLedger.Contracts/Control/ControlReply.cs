@@ -82,7 +82,16 @@ public sealed record VolumeStatus(
     RotationStalls Rotations,
     string? Lost,
     long DurableLsn,
-    IReadOnlyList<RecoveredExtent> Recovered);
+    IReadOnlyList<RecoveredExtent> Recovered)
+{
+    /// <summary>Where that happened, the first and the last of it; empty when the Agent does not know.</summary>
+    public IReadOnlyList<LossAt> Losses { get; init; } = [];
+}
+
+/// <summary>A place in the order of writes, with everything before it in doubt and nothing behind it.</summary>
+/// <param name="Lsn">Behind this LSN.</param>
+/// <param name="TimeMicroseconds">Microseconds since the Unix epoch, by the volume's clock.</param>
+public sealed record LossAt(long Lsn, long TimeMicroseconds);
 
 /// <summary>A stretch of a volume.</summary>
 /// <param name="Offset">First byte.</param>

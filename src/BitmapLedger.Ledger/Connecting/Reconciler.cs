@@ -130,6 +130,7 @@ public sealed partial class Reconciler(
     {
         shipper.Forget(id);
         await GrowAsync(id, cancellation);
+        await TellLossesAsync(id, cancellation);
         await shipper.ShipAllAsync(id, cancellation);
         var state = (await streams.LoadAsync(id, cancellation))!;
         // Asked after shipping: a client that wrote meanwhile has not put the ledger ahead of the journal.
@@ -149,21 +150,17 @@ public sealed partial class Reconciler(
         await agent.AskAsync(new SetQuota(id, settings.JournalQuotaBytes), cancellation);
         await agent.AskAsync(new Release(id, state.LastLsn), cancellation);
         List<VolumeCommand> commands = [];
-        if (status.Lost is { } why)
-            commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, why));
+        commands.AddRange(LossesOf(status));
         if (behind)
             commands.Add(new VolumeCommand.LoseTracking(ToLsn: null, "the journal lost writes that the ledger has"));
         if (status.OldestLsn > state.LastLsn + 1)
             commands.Add(new VolumeCommand.LoseTracking(
                 status.OldestLsn - 1, "the ledger lacks writes that the journal has already freed"));
-        if (status.Recovered.Count > 0)
-            commands.Add(new VolumeCommand.RecoverWrites(
-                [.. status.Recovered.Select(e => new RecoveredStretch(e.Offset, e.Length))]));
         commands.Add(new VolumeCommand.EndTransientBitmaps(welcome.Run, JobsToo: newRun));
         if (status.Size < state.Size)
             commands.Insert(0, new VolumeCommand.ResizeVolume(status.Size));
-        state = await DecideAsync(state, commands, status, cancellation);
-        if (status.Lost is not null || status.Recovered.Count > 0)
+        state = await DecideAsync(state, commands, status.TimeMicroseconds, cancellation);
+        if (IsLossy(status))
             await agent.AskAsync(new AcknowledgeLoss(id), cancellation);
         await HandOverAsync(state, cancellation);
     }
@@ -177,13 +174,41 @@ public sealed partial class Reconciler(
     {
         var state = (await streams.LoadAsync(id, cancellation))!;
         if ((await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id) is { } status && status.Size > state.Size)
-            await DecideAsync(state, [new VolumeCommand.ResizeVolume(status.Size)], status, cancellation);
+            await DecideAsync(state, [new VolumeCommand.ResizeVolume(status.Size)], status.TimeMicroseconds, cancellation);
+    }
+
+    /// <summary>An Agent that ran without us after a loss has writes behind it: it is recorded where it happened, before those, since a
+    /// range may end among them. What happened between the first and the last loss is told at both.</summary>
+    private async Task TellLossesAsync(Guid id, CancellationToken cancellation)
+    {
+        if ((await agent.StatusAsync(cancellation)).Volumes.FirstOrDefault(v => v.Id == id) is not { Losses.Count: > 0 } status || !IsLossy(status))
+            return;
+        foreach (var loss in status.Losses)
+        {
+            await shipper.ShipThroughAsync(id, loss.Lsn, cancellation);
+            var state = (await streams.LoadAsync(id, cancellation))!;
+            // The ledger had more of it before a server was killed here: then it stands behind that.
+            await DecideAsync(
+                state, LossesOf(status), state.LastLsn > loss.Lsn ? status.TimeMicroseconds : loss.TimeMicroseconds, cancellation);
+        }
+
+        await agent.AskAsync(new AcknowledgeLoss(id), cancellation);
+    }
+
+    private static bool IsLossy(VolumeStatus status) => status.Lost is not null || status.Recovered.Count > 0;
+
+    private static List<VolumeCommand> LossesOf(VolumeStatus status)
+    {
+        List<VolumeCommand> losses = status.Lost is { } why ? [new VolumeCommand.LoseTracking(ToLsn: null, why)] : [];
+        if (status.Recovered.Count > 0)
+            losses.Add(new VolumeCommand.RecoverWrites([.. status.Recovered.Select(e => new RecoveredStretch(e.Offset, e.Length))]));
+        return losses;
     }
 
     private async Task<VolumeState> DecideAsync(
-        VolumeState state, List<VolumeCommand> commands, VolumeStatus status, CancellationToken cancellation)
+        VolumeState state, List<VolumeCommand> commands, long timeMicroseconds, CancellationToken cancellation)
     {
-        var time = Timestamps.FromMicroseconds(status.TimeMicroseconds);
+        var time = Timestamps.FromMicroseconds(timeMicroseconds);
         var decision = VolumeDecider.Decide(commands, state, state.LastLsn, time);
         if (decision.Events.Count == 0)
             return state;

@@ -217,7 +217,10 @@ public sealed class TrackedVolume : IDisposable
         Journal.NowMicroseconds(), Bitmaps.Complete, Journal.BytesOnDisk, Connections,
         ShowUse(), new(
             _stalls.Count, _stalls.QuantileMicroseconds(0.5), _stalls.QuantileMicroseconds(0.99), _stalls.LongestMicroseconds),
-        Journal.Lost, Journal.DurableLsn, [.. Journal.Recovered.Select(e => new RecoveredExtent(e.Offset, e.Length))]);
+        Journal.Lost, Journal.DurableLsn, [.. Journal.Recovered.Select(e => new RecoveredExtent(e.Offset, e.Length))])
+    {
+        Losses = [.. Journal.Losses.Select(l => new LossAt(l.Lsn, l.TimeMicroseconds))],
+    };
 
     /// <summary>How much of its journal's quota is used.</summary>
     internal JournalUse Use => Journal.Use;
