@@ -6,7 +6,8 @@ namespace BitmapLedger.EndToEnd.Tests;
 /// invented.</summary>
 public sealed class CrashTests
 {
-    private const long SectorsPerClient = 1 << 16;
+    /// <summary>A client that writes on for minutes must not come to where the other one writes.</summary>
+    private const long SectorsPerClient = 1 << 20;
 
     [Theory]
     [InlineData("agent")]
@@ -17,7 +18,7 @@ public sealed class CrashTests
     public async Task After_kill_9_every_acknowledged_write_is_in_the_ledger_exactly_once(params string[] parts)
     {
         await using var ledger = await Ledger.StartAsync();
-        ledger.Json("volume", "create", "v", "--size", "64M");
+        ledger.Json("volume", "create", "v", "--size", "1G");
         ledger.Json("bitmap", "add", "v", "b0");
         using var first = new AcknowledgedWrites(ledger.Export("v"), 0);
         using var second = new AcknowledgedWrites(ledger.Export("v"), SectorsPerClient);
@@ -106,7 +107,7 @@ public sealed class CrashTests
     /// <summary>How often each sector was written, as the ledger has it.</summary>
     private static Dictionary<long, int> Recorded(Ledger ledger)
     {
-        var blame = ledger.Json("blame", "v", "--offset", "0", "--length", "64M", "--limit", "1000000");
+        var blame = ledger.Json("blame", "v", "--offset", "0", "--length", "1G", "--limit", "1000000");
         Assert.True(blame.GetProperty("complete").GetBoolean());
         Assert.True(blame.GetProperty("exact").GetBoolean());
         return blame.GetProperty("writes").EnumerateArray()
