@@ -51,8 +51,10 @@ public sealed class RetentionTests(PostgresFixture postgres)
         await CompareAsync(ledger, history);
     }
 
-    [Fact]
-    public async Task What_nothing_needs_is_forgotten_and_bits_and_ranges_since_the_oldest_checkpoint_stay()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_nothing_needs_is_forgotten_and_bits_and_ranges_since_the_oldest_checkpoint_stay(bool isCoalescedBefore)
     {
         await using var ledger = await TestLedger.StartAsync(postgres);
         await GrowAsync(ledger, 40);
@@ -62,6 +64,12 @@ public sealed class RetentionTests(PostgresFixture postgres)
         var changed = await ledger.Queries.ChangedAsync("v", "checkpoint:c", null, 4096, null, _none);
         var replay = await ledger.Queries.ReplayAsync("v", "now", null, null, _none);
         var then = await ledger.Queries.ReplayAsync("v", "checkpoint:c", null, null, _none);
+
+        if (isCoalescedBefore)
+        {
+            await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
+            state = await ledger.Points.CurrentAsync("v", _none);
+        }
 
         var done = await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none);
         await daemon.CatchUpAsync();
@@ -143,6 +151,29 @@ public sealed class RetentionTests(PostgresFixture postgres)
         Assert.Equal(expected, await ReplayedAsync(ledger));
         var none = await ledger.Retainer.RetainAsync("v", "1h", Long, _origin, _none);
         Assert.Equal((0, second.Event), (none.History.EventsBefore, none.Event));
+    }
+
+    // Method: what was coalesced before cannot be read while the next retention runs.
+    [Fact]
+    public async Task A_retention_begins_where_the_one_before_it_ended()
+    {
+        await using var ledger = await TestLedger.StartAsync(postgres);
+        await GrowAsync(ledger, 40);
+        await using var daemon = await RunningDaemon.StartAsync(ledger);
+        var first = await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
+        await GrowAsync(ledger, 5);
+        var expected = await ReplayedAsync(ledger);
+        await ledger.ScalarAsync("create table kept as select seq_id, bdata from bitmapledger.mt_events where type = 'history_coalesced'");
+        await ledger.ScalarAsync("update bitmapledger.mt_events set bdata = substring(bdata for octet_length(bdata) - 1) where type = 'history_coalesced'");
+
+        var second = await ledger.Retainer.RetainAsync("v", "0s", Long, _origin, _none);
+        var tried = await ledger.Retainer.TryAsync("v", "0s", Long, _none);
+
+        await ledger.ScalarAsync("update bitmapledger.mt_events e set bdata = k.bdata from kept k where k.seq_id = e.seq_id");
+        Assert.Equal((40, 5, 0), (first.History.EventsBefore, second.History.EventsBefore, tried.History.EventsBefore));
+        Assert.Equal(expected, await ReplayedAsync(ledger));
+        var state = (await ledger.Streams.LoadAsync(ledger.VolumeId, _none))!;
+        Assert.Equal((second.Event, second.Event - 1), (state.Retained!.Event, state.Retained.ExactFrom.Event));
     }
 
     [Fact]

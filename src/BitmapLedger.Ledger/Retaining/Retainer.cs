@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
@@ -40,6 +41,9 @@ public sealed class Retainer(
 
     /// <summary>What a transaction brings into the database, and what is in memory at a time.</summary>
     private const long PassBytesMax = 32 << 20;
+
+    /// <summary>What a transaction puts aside, and what is read again and deleted behind it at a time.</summary>
+    private const long PassArchivedMax = 256 << 20;
 
     private const string MarkName = "HighWaterMark";
 
@@ -88,7 +92,7 @@ public sealed class Retainer(
         List<CoalescedRun> runs = [];
         long bytesBefore = 0, openBytes = 0, bytesAfter = 0;
         await using var look = await index.LookAsync(volumeId, cancellation);
-        await foreach (var row in look.EventsAsync(retention.Cursor.Event, retention.LastEvent, newestFirst: false, cancellation))
+        await foreach (var row in LeftAsync(look, retention, cancellation))
         {
             var happened = row.Data();
             var ended = retention.Coalescer.Add(row.Number, row.Time, happened);
@@ -101,12 +105,33 @@ public sealed class Retainer(
             if (retention.Coalescer.IsOpen)
                 continue;
             retention.Cursor = new(row.Number, EventLsn.Last(happened), row.Time);
-            if (runs.Count >= PassRunsMax || bytesAfter >= PassBytesMax)
+            if (runs.Count >= PassRunsMax || bytesAfter >= PassBytesMax || bytesBefore >= PassArchivedMax)
                 break;
         }
 
         retention.Count(runs, bytesBefore);
         return runs;
+    }
+
+    /// <summary>What retention has not looked at yet. Behind what is forgotten, an earlier one has left nothing to do up to where it
+    /// ended: of that stretch only commands are read.</summary>
+    private static async IAsyncEnumerable<EventRow> LeftAsync(
+        HistorySnapshot look, Retention retention, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var at = retention.Cursor.Event;
+        foreach (var (through, isDone) in new[] { (retention.GoneEvent, false), (retention.DoneEvent, true), (retention.LastEvent, false) })
+        {
+            if (through <= at)
+                continue;
+            var rows = isDone ? look.CommandsAsync(at, through, cancellation) : look.EventsAsync(at, through, newestFirst: false, cancellation);
+            at = through;
+            await foreach (var row in rows)
+            {
+                // One that was coalesced over the end of a stretch.
+                at = Math.Max(at, row.Number);
+                yield return row;
+            }
+        }
     }
 
     /// <summary>What there is to be done to a history.</summary>
@@ -121,7 +146,7 @@ public sealed class Retainer(
         var goneEvent = RetentionLimits.OldestAsked(all, keptEvent);
         var (goneState, finest) = await FoldAsync(state, goneEvent, cancellation);
         return new(
-            new(exactEvent, keptEvent, goneEvent, goneState, finest), exact,
+            new(exactEvent, keptEvent, goneEvent, goneState, finest), state.Retained?.ExactFrom.Event ?? 0, exact,
             // The first event is where every history begins.
             kept is null or { Event: 1 } || keptEvent != kept.Value.Event ? state.Retained?.KeptFrom : kept);
     }
@@ -151,8 +176,10 @@ public sealed class Retainer(
         var last = await points.LatestRecordedAsync(state, cancellation);
         var time = clockTime > last ? clockTime.Value : last;
         Guid? stream = runs.Count > 0 ? Guid.CreateVersion7() : null;
+        // What an earlier retention did is not undone by where this one is.
+        var exactFrom = state.Retained?.ExactFrom is { } before && before.Event > retention.Cursor.Event ? before : retention.Cursor;
         var retained = new HistoryRetained(
-            retention.Cursor, retention.KeptFrom, stream, runs.Sum(r => (long)r.Replaced), runs.Count, runs.Sum(r => r.Span.Count), state.LastLsn);
+            exactFrom, retention.KeptFrom, stream, runs.Sum(r => (long)r.Replaced), runs.Count, runs.Sum(r => r.Span.Count), state.LastLsn);
         var after = state.Apply(retained, state.Event + 1, time);
         try
         {

@@ -8,9 +8,10 @@ namespace BitmapLedger.Ledger.Retaining;
 /// <summary>What retention of one history is going to do, and what it has found so far. One thread; the creator
 /// disposes.</summary>
 /// <param name="limits">What is coalesced, and what is forgotten.</param>
+/// <param name="coalescedThrough">Single writes up to this event were coalesced before.</param>
 /// <param name="exactFrom">From where on single writes stay; null when there is nothing to coalesce.</param>
 /// <param name="keptFrom">From where on points can be asked about; null for all.</param>
-internal sealed class Retention(RetentionLimits limits, Position? exactFrom, Position? keptFrom) : IDisposable
+internal sealed class Retention(RetentionLimits limits, long coalescedThrough, Position? exactFrom, Position? keptFrom) : IDisposable
 {
     private long _writes;
     private long _eventsBefore;
@@ -26,6 +27,12 @@ internal sealed class Retention(RetentionLimits limits, Position? exactFrom, Pos
 
     /// <summary>The last event that there is to look at.</summary>
     public long LastEvent => limits.ExactEvent;
+
+    /// <summary>Up to here what was coalesced before may have to be forgotten now.</summary>
+    public long GoneEvent => Math.Min(limits.GoneEvent, DoneEvent);
+
+    /// <summary>Up to here no single writes are left.</summary>
+    public long DoneEvent => Math.Min(coalescedThrough, LastEvent);
 
     /// <summary>Whether it has looked at everything.</summary>
     public bool IsDone => Cursor.Event >= LastEvent;
