@@ -7,7 +7,7 @@ namespace BitmapLedger.WritePath.Tests;
 public sealed class LiveContextTests
 {
     private const int Writers = 4;
-    private const long SectorsPerWriter = 1 << 14;
+    private const long SectorsPerWriter = 1 << 12;
 
     // Method: the ledger's answer is as of the moment when it is asked, and a write comes between it and the end of the
     // negotiation. A watch that began later than the question would have missed it.
@@ -48,13 +48,14 @@ public sealed class LiveContextTests
             .Append(Alone(() => Cut(test, stop.Token))).ToArray();
 
         var round = 0;
+        Queue<IDisposable> open = [];
         for (; !work[..Writers].Any(w => w.IsCompleted); round++)
         {
             var before = Answered(answered);
             var from = test.Volume.Status().LastLsn;
             // One more of each writer may have been under way.
             var after = Answered(answered).Select(a => a + 1).ToArray();
-            var context = test.Make($"changed:lsn:{from}..now").Single();
+            var context = Assert.Single(test.Make($"changed:lsn:{from}..now"));
             for (var look = 0; look < 3; look++)
             {
                 var sure = Answered(answered);
@@ -66,13 +67,16 @@ public sealed class LiveContextTests
                 }
             }
 
-            if (round % 3 > 0)
-                ((IDisposable)context).Dispose();
+            // Some stay for a while and some go at once.
+            open.Enqueue((IDisposable)context);
+            while (open.Count > round % 7)
+                open.Dequeue().Dispose();
         }
 
         await stop.CancelAsync();
         await Task.WhenAll(work);
         Assert.True(round > 5, $"{round} rounds");
+        Assert.Empty(test.Said);
     }
 
     [Fact]

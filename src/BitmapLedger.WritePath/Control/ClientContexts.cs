@@ -71,7 +71,7 @@ internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) :
         }
 
         if (names.Count > MapsMax)
-            refuse(export, $"{names[MapsMax]} and {names.Count - MapsMax - 1} more", $"a client may have {MapsMax} of them");
+            refuse(export, names[MapsMax], $"it is one of {names.Count}, and a client may have {MapsMax} at a time");
         foreach (var opening in openings)
         {
             if (Finish(opening, started, out var fault) is { } context)
