@@ -28,8 +28,9 @@ internal sealed class ClientConnection(Socket socket, IExportSource offered, Led
     {
         if (socket.AddressFamily != AddressFamily.Unix)
             socket.NoDelay = true;
+        var peer = Peer.Name(socket);
         var replies = new ReplyBuffer(ReceiveBytes);
-        using var handshake = new Handshake(offered, contexts.For(() => Peer.Name(socket)));
+        using var handshake = new Handshake(offered, contexts.For(peer));
         if (!Greet(handshake, replies))
             return;
 
@@ -39,7 +40,6 @@ internal sealed class ClientConnection(Socket socket, IExportSource offered, Led
         if (export.HasEnded)
             return;
         var volume = export.Volume;
-        var peer = Peer.Name(socket);
         if (volume.Connect(peer) is not { } writer)
         {
             log.Line($"{peer} was turned away: volume '{volume.Spec.Name}' has {Gate.WritersMax} clients");

@@ -172,6 +172,20 @@ public sealed class MetaContextTests(SharedLedger shared) : IClassFixture<Shared
     }
 
     [Fact]
+    public void Where_single_writes_are_not_kept_any_more_a_range_reports_too_much_as_changed_does_and_never_too_little()
+    {
+        Script("m");
+        var nightly = MetaContexts.Map(_ledger.Export("m"), "x-bitmapledger:changed:checkpoint:nightly..now");
+        _ledger.Json("history", "retain", "m", "--exact", "0s", "--coalesced", "1y");
+
+        foreach (var from in (string[])["lsn:1", "checkpoint:nightly", "lsn:4"])
+            Assert.Equal(
+                Extents.Of(_ledger.Json("changed", "m", "--from", from)),
+                MetaContexts.Map(_ledger.Export("m"), $"x-bitmapledger:changed:{from}..now"));
+        Assert.Equal(nightly, MetaContexts.Map(_ledger.Export("m"), "x-bitmapledger:changed:checkpoint:nightly..now"));
+    }
+
+    [Fact]
     public void A_list_names_every_checkpoint_and_kept_slice_as_a_range()
     {
         Script("m");

@@ -140,7 +140,7 @@ public sealed class AskedContextTests : IDisposable
         var chosen = new ChosenExport(
             new("e", _test.Volume.Spec.Id, "e", Description: null, Writable: true, WriteThrough: false, AllocationDepth: false, []),
             _test.Volume, []);
-        var client = _test.Shared.For(() => "test");
+        var client = _test.Shared.For("test");
 
         Assert.Empty(client.Make(chosen, ["x-bitmapledger:changed:lsn:0..now"]));
         Assert.Empty(client.List(chosen, []));
@@ -154,7 +154,7 @@ public sealed class AskedContextTests : IDisposable
         var volume = _test.Volume;
         var export = _test.Export;
         var context = _test.Make("changed:lsn:0..now").Single();
-        var client = _test.Shared.For(() => "test");
+        var client = _test.Shared.For("test");
         using var empty = new NativeBitmap(1 << 20, Granularity.Default);
         _test.Answers = _ => new BitsFile(_test.Volumes.Bits.Put(BitmapCodec.Encode(empty)));
         var closing = Task.Run(() => _test.Volumes.Handle(new CloseVolume(volume.Spec.Id, DeleteJournal: false)));

@@ -2,7 +2,6 @@ using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Bitmaps.Writes;
 using BitmapLedger.Contracts.Control;
-using BitmapLedger.Contracts.Points;
 using BitmapLedger.Journal;
 using BitmapLedger.Nbd;
 using BitmapLedger.Testing;
@@ -27,7 +26,7 @@ internal sealed class TestContexts : ILedger, IDisposable
         Ask(new OpenVolume(new(_id, "v", _scratch["v.img"], bytes, ReadOnly: false, "process", "stall", 4L << 30, MinLsn: 0)));
         Ask(new PublishVolume(_id));
         Shared = new(Volumes.Bits, Said.Add) { Ledger = this };
-        _client = Shared.For(() => "test");
+        _client = Shared.For("test");
         Answers = Answer;
     }
 
@@ -106,8 +105,6 @@ internal sealed class TestContexts : ILedger, IDisposable
 
     /// <summary>Files that lie in <c>run/bits</c>.</summary>
     public string[] BitsFiles => Directory.Exists(_scratch["run/bits"]) ? Directory.GetFiles(_scratch["run/bits"]) : [];
-
-    public static string Named(string range) => ContextName.Namespace + range;
 
     public void Dispose()
     {

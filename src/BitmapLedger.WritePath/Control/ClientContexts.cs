@@ -13,7 +13,7 @@ namespace BitmapLedger.WritePath.Control;
 /// </summary>
 /// <param name="shared">What all clients have in common.</param>
 /// <param name="peer">Names the client.</param>
-internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) : IContextMaker
+internal sealed class ClientContexts(LedgerContexts shared, string peer) : IContextMaker
 {
     /// <summary>Most maps of a client; those that it chose before go when it chooses again.</summary>
     private const int MapsMax = 16;
@@ -42,7 +42,7 @@ internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) :
         var answer = Ask(new ListRanges(volume.Spec.Id), started).Wait(Left(started));
         if (answer is not RangeNames { Names: var names })
         {
-            Say($"contexts of volume '{volume.Spec.Name}' are not listed for {peer()}: {WhyNot(answer)}");
+            Say($"contexts of volume '{volume.Spec.Name}' are not listed for {peer}: {WhyNot(answer)}");
             return [];
         }
 
@@ -101,14 +101,14 @@ internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) :
 
     private Opening? Open(TrackedVolume volume, string text, ContextName name, long started, out string fault)
     {
-        fault = "a write that does not end holds up the cut; try again";
         ChangeWatch? watch = null;
-        if (name is ContextName.Changed { IsLive: true } && (watch = volume.TryWatch()) is null)
+        if (name is ContextName.Changed { IsLive: true } && (watch = Watch(volume, out fault)) is null)
         {
             shared.Leave();
             return null;
         }
 
+        fault = "";
         var question = Ask(name switch
         {
             ContextName.Changed changed => new ChangedBits(volume.Spec.Id, changed.From, changed.To, watch?.Lsn ?? 0),
@@ -116,6 +116,20 @@ internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) :
             _ => throw new UnreachableException(),
         }, started);
         return new(text, volume, watch, question);
+    }
+
+    private static ChangeWatch? Watch(TrackedVolume volume, out string fault)
+    {
+        fault = "a write that does not end holds up the cut, or the volume is being closed; try again";
+        try
+        {
+            return volume.TryWatch();
+        }
+        catch (Exception failure) when (failure is BitmapLedgerException or IOException or OutOfMemoryException or ObjectDisposedException)
+        {
+            fault = failure.Message;
+            return null;
+        }
     }
 
     private LedgerContext? Finish(Opening opening, long started, out string fault)
@@ -153,14 +167,14 @@ internal sealed class ClientContexts(LedgerContexts shared, Func<string> peer) :
     private static bool IsOurs(string query) => query.StartsWith(ContextName.Namespace, StringComparison.Ordinal);
 
     private void Refuse(IExport export, string name, string why) =>
-        Say($"context '{Cut(name, NameCharactersMax)}' of export '{export.Name}' is not negotiated with {peer()}: {why}");
+        Say($"context '{Cut(name, NameCharactersMax)}' of export '{export.Name}' is not negotiated with {peer}: {why}");
 
     private void Say(string line)
     {
         if (++_lines <= LinesMax)
             shared.Log(Cut(line, LineCharactersMax));
         if (_lines == LinesMax)
-            shared.Log($"what else {peer()} is refused is not said");
+            shared.Log($"what else {peer} is refused is not said");
     }
 
     /// <summary>Text from outside: bounded, and in one line.</summary>

@@ -21,7 +21,7 @@ public sealed class LedgerContexts(BitsFiles bits, Action<string> log)
 
     /// <summary>The contexts of one client.</summary>
     /// <param name="peer">Names the client, for the log.</param>
-    public IContextMaker For(Func<string> peer) => new ClientContexts(this, peer);
+    public IContextMaker For(string peer) => new ClientContexts(this, peer);
 
     /// <summary>Takes the place of a map; false when there is none.</summary>
     internal bool TryEnter()

@@ -51,9 +51,9 @@ internal sealed partial class BitmapTable(long size) : IDisposable
         var empty = new NativeBitmap(bytes, next);
         lock (_lock)
         {
-            _swapped.Add(new(++_cuts, fence, _live));
             foreach (var watch in _watches)
                 watch.Resize(_live.VolumeBytes, bytes);
+            _swapped.Add(new(++_cuts, fence, _live));
             Volatile.Write(ref _live, empty);
         }
     }
