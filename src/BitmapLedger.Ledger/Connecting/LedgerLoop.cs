@@ -14,7 +14,8 @@ namespace BitmapLedger.Ledger.Connecting;
 /// <summary>What runs all the time: the link to the Agent, shipping, and rebuilds. All outlast PostgreSQL.</summary>
 public sealed partial class LedgerLoop(
     AgentLink link, Reconciler reconciler, LedgerOpening opening, PostgresWatch watch, IProjectionCoordinator projections,
-    ProjectionControl rebuilds, ContextAnswers contexts, Lanes lanes, Shipper shipper, TimeProvider clock, IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
+    ProjectionControl rebuilds, ContextAnswers contexts, Lanes lanes, Shipper shipper, TimeProvider clock,
+    IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
     : BackgroundService
 {
     private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
