@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using BitmapLedger.Nbd;
+using BitmapLedger.WritePath.Control;
 using BitmapLedger.WritePath.Tracking;
 
 namespace BitmapLedger.Agent;
@@ -9,7 +10,7 @@ namespace BitmapLedger.Agent;
 /// request,
 /// and sends the replies in one go; writes that follow each other become one batch.
 /// </summary>
-internal sealed class ClientConnection(Socket socket, IExportSource offered, AgentLog log)
+internal sealed class ClientConnection(Socket socket, IExportSource offered, LedgerContexts contexts, AgentLog log)
 {
     private const int ReceiveBytes = 256 << 10;
     private byte[] _received = GC.AllocateUninitializedArray<byte>(ReceiveBytes, pinned: true);
@@ -27,8 +28,9 @@ internal sealed class ClientConnection(Socket socket, IExportSource offered, Age
     {
         if (socket.AddressFamily != AddressFamily.Unix)
             socket.NoDelay = true;
+        var peer = Peer.Name(socket);
         var replies = new ReplyBuffer(ReceiveBytes);
-        var handshake = new Handshake(offered);
+        using var handshake = new Handshake(offered, contexts.For(peer));
         if (!Greet(handshake, replies))
             return;
 
@@ -38,7 +40,6 @@ internal sealed class ClientConnection(Socket socket, IExportSource offered, Age
         if (export.HasEnded)
             return;
         var volume = export.Volume;
-        var peer = Peer.Name(socket);
         if (volume.Connect(peer) is not { } writer)
         {
             log.Line($"{peer} was turned away: volume '{volume.Spec.Name}' has {Gate.WritersMax} clients");

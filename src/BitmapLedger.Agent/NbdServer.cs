@@ -7,7 +7,7 @@ using BitmapLedger.WritePath.Tracking;
 namespace BitmapLedger.Agent;
 
 /// <summary>Accepts clients and gives each a thread of its own.</summary>
-internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListener
+internal sealed class NbdServer(VolumeSet volumes, LedgerContexts contexts, AgentLog log) : IExportListener
 {
     private const int ConnectionsMax = 1024;
 
@@ -122,7 +122,7 @@ internal sealed class NbdServer(VolumeSet volumes, AgentLog log) : IExportListen
                     continue;
                 }
 
-                var connection = new ClientConnection(socket, offered, log);
+                var connection = new ClientConnection(socket, offered, contexts, log);
                 var thread = new Thread(() => Serve(socket, connection, room)) { IsBackground = true, Name = "nbd" };
                 _clients.Add(socket, new(thread, connection, _accepted++));
                 thread.Start();

@@ -26,11 +26,13 @@ try
     PidFile.Write(Path.Combine(run, "agent.pid"));
     using var volumes = new VolumeSet(options.DataDirectory, options.Machine) { JournalQuota = options.JournalQuota };
     volumes.Recover(log.Line);
-    var server = new NbdServer(volumes, log);
+    var contexts = new LedgerContexts(volumes.Bits, log.Line);
+    var server = new NbdServer(volumes, contexts, log);
     volumes.DropConnections = server.Drop;
     volumes.ExportListener = server;
     server.Listen(options.Listeners, options.DefaultListener);
     using var control = new ControlServer(Path.Combine(run, "control.sock"), volumes, log.Line);
+    contexts.Ledger = control;
     using var quotas = new QuotaWatch(volumes, log.Line);
     var serving = $"serving {volumes.List().Count} volumes on {string.Join(' ', volumes.Listeners)}";
     log.Line(serving);

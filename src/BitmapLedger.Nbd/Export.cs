@@ -40,6 +40,21 @@ public interface IExport
     IReadOnlyList<IMetaContext> Contexts();
 }
 
+/// <summary>Contexts that are there only for the client that asks for them by name. One thread.</summary>
+public interface IContextMaker
+{
+    /// <summary>Makes those of some names that can be made; the others are passed over.</summary>
+    /// <param name="export">What they describe.</param>
+    /// <param name="queries">Everything that the client asked for.</param>
+    /// <returns>Each is disposed of with the handshake, or when the client chooses others, if it wants to be.</returns>
+    IReadOnlyList<IMetaContext> Make(IExport export, IReadOnlyList<string> queries);
+
+    /// <summary>Names of those that a client may like to ask for.</summary>
+    /// <param name="export">What they describe.</param>
+    /// <param name="queries">As in <see cref="MetaQuery"/>.</param>
+    IReadOnlyList<string> List(IExport export, IReadOnlyList<string> queries);
+}
+
 /// <summary>The exports of a server.</summary>
 public interface IExportSource
 {

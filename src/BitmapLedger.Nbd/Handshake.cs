@@ -16,9 +16,11 @@ public enum HandshakeState
     Close,
 }
 
-/// <summary>The server's end of the fixed newstyle handshake: bytes in, bytes out, no I/O. One thread.</summary>
+/// <summary>The server's end of the fixed newstyle handshake: bytes in, bytes out, no I/O but what a maker of contexts does.
+/// One thread; contexts go when it is disposed.</summary>
 /// <param name="exports">What is offered.</param>
-public sealed class Handshake(IExportSource exports)
+/// <param name="maker">Makes contexts that no export has by itself; null for none.</param>
+public sealed class Handshake(IExportSource exports, IContextMaker? maker) : IDisposable
 {
     private const ushort FixedNewstyleNoZeroes = 3;
     private const int OptionHeaderBytes = 16;
@@ -91,6 +93,9 @@ public sealed class Handshake(IExportSource exports)
                 return state;
         }
     }
+
+    /// <inheritdoc />
+    public void Dispose() => Forget();
 
     private HandshakeState Answer(NbdOption option, ReadOnlySpan<byte> data, ReplyBuffer output)
     {
@@ -211,7 +216,7 @@ public sealed class Handshake(IExportSource exports)
     {
         var set = option == NbdOption.SetMetaContext;
         if (set)
-            (Contexts, _contextsOf) = ([], null);
+            Forget();
         if (!StructuredReplies)
         {
             Reply(output, option, NbdOptionReply.ErrorInvalid,
@@ -240,26 +245,42 @@ public sealed class Handshake(IExportSource exports)
             return;
         }
 
-        var found = MetaQuery.Match(export.Contexts(), queries, forList: !set);
-        foreach (var (id, context) in found)
-        {
-            var text = Encoding.UTF8.GetBytes(context.Name);
-            var payload = new byte[4 + text.Length];
-            BinaryPrimitives.WriteUInt32BigEndian(payload, set ? id : 0);
-            text.CopyTo(payload, 4);
-            Reply(output, option, NbdOptionReply.MetaContext, payload);
-        }
-
-        Reply(output, option, NbdOptionReply.Ack);
+        var contexts = export.Contexts();
+        var found = MetaQuery.Match(contexts, queries, forList: !set);
         if (set)
-            (Contexts, _contextsOf) = (found, export);
+            (Contexts, _contextsOf) = ([.. found, .. Made(export, queries, (uint)contexts.Count)], export);
+        foreach (var (id, context) in set ? Contexts : found)
+            ReplyContext(output, option, set ? id : 0, context.Name);
+        if (!set && maker is not null)
+            foreach (var more in maker.List(export, queries))
+                ReplyContext(output, option, 0, more);
+        Reply(output, option, NbdOptionReply.Ack);
+    }
+
+    private IEnumerable<(uint Id, IMetaContext Context)> Made(IExport export, IReadOnlyList<string> queries, uint firstId) =>
+        (maker?.Make(export, queries) ?? []).Select((c, i) => (firstId + (uint)i, c));
+
+    private static void ReplyContext(ReplyBuffer output, NbdOption option, uint id, string name)
+    {
+        var text = Encoding.UTF8.GetBytes(name);
+        var payload = new byte[4 + text.Length];
+        BinaryPrimitives.WriteUInt32BigEndian(payload, id);
+        text.CopyTo(payload, 4);
+        Reply(output, option, NbdOptionReply.MetaContext, payload);
+    }
+
+    private void Forget()
+    {
+        foreach (var (_, context) in Contexts)
+            (context as IDisposable)?.Dispose();
+        (Contexts, _contextsOf) = ([], null);
     }
 
     private HandshakeState Begin(IExport export)
     {
         // Contexts of another export do not leak into this one.
         if (_contextsOf is not null && !string.Equals(_contextsOf.Name, export.Name, StringComparison.Ordinal))
-            Contexts = [];
+            Forget();
         Export = export;
         return HandshakeState.Transmission;
     }

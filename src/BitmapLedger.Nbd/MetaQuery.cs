@@ -22,7 +22,11 @@ public static class MetaQuery
         return found;
     }
 
-    private static bool Matches(string name, string query, bool forList) =>
+    /// <summary>Whether a context is one that a query means.</summary>
+    /// <param name="name">Name of the context.</param>
+    /// <param name="query">What the client asked for.</param>
+    /// <param name="forList">In LIST a query that ends with a colon means all below it.</param>
+    public static bool Matches(string name, string query, bool forList) =>
         string.Equals(name, query, StringComparison.Ordinal)
         || (forList && query.EndsWith(':') && name.StartsWith(query, StringComparison.Ordinal));
 }

@@ -27,7 +27,7 @@ public sealed class AgentLinkTests
         {
             met.SetResult();
             return Task.CompletedTask;
-        }, CancellationToken.None);
+        }, (_, _) => Task.FromResult<ControlReply>(new Done()), CancellationToken.None);
         using var agent = await listener.AcceptAsync().WaitAsync(_limit);
         await agent.ReceiveAsync(new byte[4096]).WaitAsync(_limit);
         await agent.SendAsync(new ControlFrame(

@@ -126,7 +126,7 @@ public sealed class HandshakeTests
 
     private static (byte[] Answers, HandshakeState State, Handshake Handshake) Talk(byte[] stream, int[] cuts)
     {
-        var handshake = new Handshake(new Exports());
+        var handshake = new Handshake(new Exports(), maker: null);
         var output = new ReplyBuffer(64);
         int start = 0, end = 0, cut = 0;
         var state = HandshakeState.Talking;

@@ -13,6 +13,7 @@ namespace BitmapLedger.WritePath.Tests;
 public sealed class ControlServerTests : IDisposable
 {
     private const int LinksMax = 16;
+    private static readonly TimeSpan _limit = TimeSpan.FromMinutes(1);
     private readonly ScratchDirectory _scratch = new();
     private readonly ConcurrentQueue<string> _said = new();
     private readonly VolumeSet _volumes;
@@ -62,6 +63,66 @@ public sealed class ControlServerTests : IDisposable
         await Waiting.UntilAsync(() => _said.Count == 4 * LinksMax + 1);
         Assert.IsType<Welcome>(Ask(server, new Status()));
     }
+
+    [Fact]
+    public void A_server_that_says_so_is_asked_back_while_it_asks()
+    {
+        Assert.Equal("no server is connected", Unanswered(_server.Ask(new ListRanges(default), _limit)));
+        var silent = Connect();
+        Ask(silent, new Hello(ControlFrame.ProtocolVersion));
+        Assert.Equal("no server is connected", Unanswered(_server.Ask(new ListRanges(default), _limit)));
+        var server = Connect();
+        Ask(server, new Hello(ControlFrame.ProtocolVersion, Answers: true));
+
+        var first = _server.Ask(new ListRanges(default), _limit);
+        var second = _server.Ask(new ListRanges(default), _limit);
+        var (one, two) = (Receive(server)!, Receive(server)!);
+        Assert.IsType<ListRanges>(one.Request);
+        Assert.IsType<Welcome>(Ask(server, new Status()));
+        server.Send(new ControlFrame(two.Id, Request: null, new RangeNames(["two"])).Encode());
+        server.Send(new ControlFrame(one.Id, Request: null, new RangeNames(["one"])).Encode());
+
+        Assert.Equal(["one"], Assert.IsType<RangeNames>(first.Wait(_limit)).Names);
+        Assert.Equal(["two"], Assert.IsType<RangeNames>(second.Wait(_limit)).Names);
+    }
+
+    [Fact]
+    public async Task An_answer_that_comes_too_late_leaves_no_file_and_a_link_that_ends_leaves_no_question()
+    {
+        var server = Connect();
+        Ask(server, new Hello(ControlFrame.ProtocolVersion, Answers: true));
+        var late = _server.Ask(new ChangedBits(default, "start", To: null, 0), _limit);
+        Assert.Null(late.Wait(TimeSpan.Zero));
+        var file = _volumes.Bits.Put([1]);
+
+        server.Send(new ControlFrame(Receive(server)!.Id, Request: null, new BitsFile(file)).Encode());
+        await Waiting.UntilAsync(() => Directory.GetFiles(_scratch["run/bits"]).Length == 0);
+        var open = _server.Ask(new ListRanges(default), _limit);
+        server.Dispose();
+
+        Assert.Equal("the server went away", Unanswered(open));
+        await Waiting.UntilAsync(() => Unanswered(_server.Ask(new ListRanges(default), _limit)) == "no server is connected");
+    }
+
+    [Fact]
+    public void A_server_that_does_not_read_is_given_up_and_the_link_stays_whole()
+    {
+        var server = Connect();
+        Ask(server, new Hello(ControlFrame.ProtocolVersion, Answers: true));
+        var asked = 0;
+        LedgerQuestion last;
+        do
+            last = _server.Ask(new ChangedBits(default, new string('x', 4096), To: null, asked++), TimeSpan.FromMilliseconds(50));
+        while (last.Wait(TimeSpan.Zero) is null);
+
+        Assert.Equal("the server does not read", Unanswered(last));
+        Assert.InRange(asked, 2, 10_000);
+        for (var i = 0; i < asked - 1; i++)
+            Assert.Equal(i, Assert.IsType<ChangedBits>(Receive(server)!.Request).Lsn);
+        Assert.IsType<Welcome>(Ask(server, new Status()));
+    }
+
+    private static string Unanswered(LedgerQuestion question) => Assert.IsType<Failed>(question.Wait(_limit)).Message;
 
     private static ControlReply? Ask(Socket link, ControlRequest request)
     {

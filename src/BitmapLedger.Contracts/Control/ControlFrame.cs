@@ -6,7 +6,7 @@ namespace BitmapLedger.Contracts.Control;
 
 /// <summary>
 /// One message on the control link: a 32-bit little-endian length in bytes, then this as UTF-8 JSON.
-/// A request carries an id that its reply repeats; requests are answered in any order.
+/// A request carries an id that its reply repeats; requests are answered in any order. Each end counts its own.
 /// </summary>
 /// <param name="Id">Chosen by the asker, unique among its open requests.</param>
 /// <param name="Request">Set when this is a request.</param>

@@ -3,7 +3,7 @@ using BitmapLedger.Contracts.Points;
 
 namespace BitmapLedger.Contracts.Control;
 
-/// <summary>What the Agent answers over <c>run/control.sock</c>.</summary>
+/// <summary>What is answered over <c>run/control.sock</c>.</summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
 [JsonDerivedType(typeof(Done), "done")]
 [JsonDerivedType(typeof(Failed), "failed")]
@@ -14,6 +14,7 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(LiveDigests), "live-digests")]
 [JsonDerivedType(typeof(Durable), "durable")]
 [JsonDerivedType(typeof(ExportList), "export-list")]
+[JsonDerivedType(typeof(RangeNames), "range-names")]
 public abstract record ControlReply;
 
 /// <summary>It is done and there is nothing to say.</summary>
@@ -155,7 +156,7 @@ public sealed record LiveDigests(IReadOnlyList<LiveVolume> Volumes, Guid Run, Ex
 /// <param name="Bitmaps">In table order; none before the Server has given the bitmaps.</param>
 public sealed record LiveVolume(Guid Id, long Size, IReadOnlyList<BitmapDigest> Bitmaps);
 
-/// <summary>Answer to <see cref="ReadBits"/>.</summary>
+/// <summary>Answer to <see cref="ReadBits"/>, <see cref="ChangedBits"/> and <see cref="BitsAt"/>.</summary>
 /// <param name="File">Name of a file in <c>run/bits/</c> with the encoded bitmap.</param>
 public sealed record BitsFile(string File) : ControlReply;
 

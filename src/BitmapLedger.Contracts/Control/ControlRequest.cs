@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace BitmapLedger.Contracts.Control;
 
-/// <summary>What the Server may ask of the Agent over <c>run/control.sock</c>.</summary>
+/// <summary>What the Server may ask of the Agent over <c>run/control.sock</c>, and a few things that the Agent may ask of the Server.</summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
 [JsonDerivedType(typeof(Hello), "hello")]
 [JsonDerivedType(typeof(OpenVolume), "open-volume")]
@@ -24,11 +24,15 @@ namespace BitmapLedger.Contracts.Control;
 [JsonDerivedType(typeof(RemoveExport), "remove-export")]
 [JsonDerivedType(typeof(ListExports), "list-exports")]
 [JsonDerivedType(typeof(Status), "status")]
+[JsonDerivedType(typeof(ChangedBits), "changed-bits")]
+[JsonDerivedType(typeof(BitsAt), "bits-at")]
+[JsonDerivedType(typeof(ListRanges), "list-ranges")]
 public abstract record ControlRequest;
 
 /// <summary>First request on a link. A new link takes over from an older one, which the Agent closes.</summary>
 /// <param name="Protocol">Version of this protocol, <see cref="ControlFrame.ProtocolVersion"/>.</param>
-public sealed record Hello(int Protocol) : ControlRequest;
+/// <param name="Answers">Whether the Agent may ask back on this link; what an earlier Server cannot read ends the link.</param>
+public sealed record Hello(int Protocol, bool Answers = false) : ControlRequest;
 
 /// <summary>
 /// Opens and locks the backend and the journal of a volume without offering it to clients. Until

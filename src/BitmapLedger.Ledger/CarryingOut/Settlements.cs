@@ -9,6 +9,13 @@ namespace BitmapLedger.Ledger.CarryingOut;
 /// <summary>What the Agent is told of the bitmaps of a volume at a fence.</summary>
 internal static class Settlements
 {
+    private static readonly FileStreamOptions _private = new()
+    {
+        Mode = FileMode.CreateNew,
+        Access = FileAccess.Write,
+        UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+    };
+
     /// <summary>The bitmaps after a decision.</summary>
     /// <param name="fence">Where it stands.</param>
     /// <param name="decision">What happened there.</param>
@@ -28,7 +35,8 @@ internal static class Settlements
     public static string PutDown(NativeBitmap bits, string bitsDirectory)
     {
         var name = $"{Guid.CreateVersion7():N}.bits";
-        File.WriteAllBytes(Path.Combine(Directory.CreateDirectory(bitsDirectory).FullName, name), BitmapCodec.Encode(bits));
+        using var file = new FileStream(Path.Combine(Directory.CreateDirectory(bitsDirectory).FullName, name), _private);
+        file.Write(BitmapCodec.Encode(bits));
         return name;
     }
 

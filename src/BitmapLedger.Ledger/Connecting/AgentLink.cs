@@ -28,8 +28,11 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
 
     /// <summary>Connects, says hello, calls back, and serves the link until it ends.</summary>
     /// <param name="onConnected">Called with what the Agent said; answers come in meanwhile.</param>
+    /// <param name="onAsked">Called with what the Agent asks; any number at a time.</param>
     /// <param name="cancellation">Ends the link.</param>
-    public async Task RunAsync(Func<Welcome, CancellationToken, Task> onConnected, CancellationToken cancellation)
+    public async Task RunAsync(
+        Func<Welcome, CancellationToken, Task> onConnected, Func<ControlRequest, CancellationToken, Task<ControlReply>> onAsked,
+        CancellationToken cancellation)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         await socket.ConnectAsync(new UnixDomainSocketEndPoint(settings.ControlSocket), cancellation);
@@ -37,11 +40,11 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
         await using var stream = new NetworkStream(socket, ownsSocket: true);
         Volatile.Write(ref _stream, stream);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var reading = ReadAsync(stream, linked.Token);
+        var reading = ReadAsync(stream, onAsked, linked.Token);
         var connected = Task.CompletedTask;
         try
         {
-            var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion), linked.Token);
+            var welcome = (Welcome)await AskAsync(new Hello(ControlFrame.ProtocolVersion, Answers: true), linked.Token);
             connected = onConnected(welcome, linked.Token);
             await Task.WhenAny(reading, connected).Unwrap();
             await reading;
@@ -105,7 +108,25 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
         }
     }
 
-    private async Task ReadAsync(NetworkStream stream, CancellationToken cancellation)
+    private async Task AnswerAsync(
+        NetworkStream stream, long id, ControlRequest question, Func<ControlRequest, CancellationToken, Task<ControlReply>> onAsked,
+        CancellationToken cancellation)
+    {
+        var reply = await onAsked(question, cancellation);
+        try
+        {
+            await SendAsync(stream, new(id, Request: null, reply), cancellation);
+        }
+        catch (Exception gone) when (gone is IOException or ObjectDisposedException or OperationCanceledException)
+        {
+            // Whoever asked is gone, or has lost the link and asks again.
+            if (reply is BitsFile { File: var file })
+                File.Delete(Path.Combine(BitsDirectory, file));
+        }
+    }
+
+    private async Task ReadAsync(
+        NetworkStream stream, Func<ControlRequest, CancellationToken, Task<ControlReply>> onAsked, CancellationToken cancellation)
     {
         var prefix = new byte[4];
         while (await stream.ReadAtLeastAsync(prefix, 4, throwOnEndOfStream: false, cancellation) == 4)
@@ -115,9 +136,11 @@ public sealed class AgentLink(LedgerSettings settings) : IAgent, IDisposable
                 throw new IOException($"the agent sent a frame of {length} bytes");
             var bytes = new byte[length];
             await stream.ReadExactlyAsync(bytes, cancellation);
-            if (JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Reply: { } reply } frame
-                && _open.TryGetValue(frame.Id, out var waiting))
+            var frame = JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame);
+            if (frame is { Reply: { } reply } && _open.TryGetValue(frame.Id, out var waiting))
                 waiting.TrySetResult(reply);
+            else if (frame is { Request: { } question })
+                _ = AnswerAsync(stream, frame.Id, question, onAsked, cancellation);
         }
     }
 }

@@ -1,5 +1,7 @@
 using System.Net.Sockets;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Control;
+using BitmapLedger.Ledger.Describing;
 using BitmapLedger.Ledger.Rebuilding;
 using BitmapLedger.Ledger.Shipping;
 using BitmapLedger.Ledger.Storing;
@@ -12,7 +14,8 @@ namespace BitmapLedger.Ledger.Connecting;
 /// <summary>What runs all the time: the link to the Agent, shipping, and rebuilds. All outlast PostgreSQL.</summary>
 public sealed partial class LedgerLoop(
     AgentLink link, Reconciler reconciler, LedgerOpening opening, PostgresWatch watch, IProjectionCoordinator projections,
-    ProjectionControl rebuilds, Lanes lanes, Shipper shipper, TimeProvider clock, IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
+    ProjectionControl rebuilds, ContextAnswers contexts, Lanes lanes, Shipper shipper, TimeProvider clock,
+    IHostApplicationLifetime lifetime, ILogger<LedgerLoop> log)
     : BackgroundService
 {
     private static readonly TimeSpan _pauseLeast = TimeSpan.FromMilliseconds(25);
@@ -52,7 +55,7 @@ public sealed partial class LedgerLoop(
         {
             try
             {
-                await link.RunAsync(MeetAsync, cancellation);
+                await link.RunAsync(MeetAsync, AnswerAsync, cancellation);
             }
             catch (SocketException)
             {
@@ -67,6 +70,11 @@ public sealed partial class LedgerLoop(
             await Pause(_pauseAfterFailure, cancellation);
         }
     }
+
+    /// <summary>Before the meeting the ledger may lack what the journals hold, and does not know it.</summary>
+    private async Task<ControlReply> AnswerAsync(ControlRequest question, CancellationToken cancellation) => _met
+        ? await contexts.AnswerAsync(question, cancellation)
+        : new Failed(ErrorCode.Busy, "the server has just started and does not know all writes yet; try again");
 
     /// <summary>The link is kept while PostgreSQL is away; the meeting goes on when it is back. Volumes that cannot be
     /// opened now are asked for again while it lasts.</summary>

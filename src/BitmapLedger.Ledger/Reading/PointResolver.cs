@@ -47,9 +47,15 @@ public sealed class PointResolver(
     public async Task<VolumeState> CurrentAsync(string volume, CancellationToken cancellation)
     {
         var id = await streams.IdAsync(volume, cancellation);
-        using (await lanes.TakeAsync([id], cancellation))
-            await shipper.ShipAllAsync(id, cancellation);
-        return (await streams.LoadAsync(id, cancellation))!;
+        return (await CurrentAsync(id, cancellation))!;
+    }
+
+    /// <summary>The same of the volume of an id; null when there never was one.</summary>
+    public async Task<VolumeState?> CurrentAsync(Guid volumeId, CancellationToken cancellation)
+    {
+        using (await lanes.TakeAsync([volumeId], cancellation))
+            await shipper.ShipAllAsync(volumeId, cancellation);
+        return await streams.LoadAsync(volumeId, cancellation);
     }
 
     /// <summary>Resolves a point of a volume.</summary>

@@ -3,6 +3,7 @@ using BitmapLedger.Domain;
 using BitmapLedger.Domain.Volumes;
 using BitmapLedger.Ledger.CarryingOut;
 using BitmapLedger.Ledger.Connecting;
+using BitmapLedger.Ledger.Describing;
 using BitmapLedger.Ledger.Indexing;
 using BitmapLedger.Ledger.Measuring;
 using BitmapLedger.Ledger.Reading;
@@ -78,6 +79,7 @@ public static class LedgerRegistration
         services.AddSingleton<CheckpointReader>();
         services.AddSingleton(s => new HistoryIndex(source, s.GetRequiredService<IDocumentStore>().Options.Serializer()));
         services.AddSingleton<ChangeReader>();
+        services.AddSingleton<ContextAnswers>();
         services.AddScoped<AnswerMaps>();
         services.AddScoped<Queries>();
         services.AddSingleton<Histories>();

@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using System.Net.Sockets;
-using System.Text.Json;
 using BitmapLedger.Contracts.Control;
 
 namespace BitmapLedger.WritePath.Control;
@@ -9,7 +7,7 @@ namespace BitmapLedger.WritePath.Control;
 /// <c>run/control.sock</c>: one link at a time, the newest one counts. Frames are bounded before they are read, and links before
 /// they have said hello; what is no frame ends its link and nothing else.
 /// </summary>
-public sealed class ControlServer : IDisposable
+public sealed class ControlServer : ILedger, IDisposable
 {
     /// <summary>One counts, and its successor may be on its way; the others have nothing to say here. Each has a thread.</summary>
     private const int LinksMax = 16;
@@ -20,8 +18,8 @@ public sealed class ControlServer : IDisposable
     private readonly Thread _accepting;
     private readonly CancellationTokenSource _closed = new();
     private readonly Lock _lock = new();
-    private readonly List<Socket> _links = [];
-    private Socket? _link;
+    private readonly List<ControlLink> _links = [];
+    private ControlLink? _link;
 
     /// <summary>Listens.</summary>
     /// <param name="path">Path of the socket.</param>
@@ -47,18 +45,34 @@ public sealed class ControlServer : IDisposable
         _closed.Dispose();
     }
 
+    /// <inheritdoc />
+    public LedgerQuestion Ask(ControlRequest question, TimeSpan limit)
+    {
+        if (Volatile.Read(ref _link) is not { Answers: true } link)
+            return LedgerQuestion.Answered(new Failed("busy", "no server is connected"));
+        try
+        {
+            return link.TryAsk(question, limit) ?? LedgerQuestion.Answered(new Failed("busy", "the server does not read"));
+        }
+        catch (Exception gone) when (gone is IOException or ObjectDisposedException or SocketException)
+        {
+            return LedgerQuestion.Answered(new Failed("busy", "the server went away"));
+        }
+    }
+
     private void Accept()
     {
         while (Accepting.Next(_listener, look: null, _log, _closed.Token) is { } socket)
         {
+            var link = new ControlLink(socket, _volumes.Bits);
             lock (_lock)
             {
                 if (_links.Count == LinksMax)
                     MakeRoom();
-                _links.Add(socket);
+                _links.Add(link);
             }
 
-            new Thread(() => Serve(socket)) { IsBackground = true, Name = "control-link" }.Start();
+            new Thread(() => Serve(link)) { IsBackground = true, Name = "control-link" }.Start();
         }
     }
 
@@ -73,9 +87,9 @@ public sealed class ControlServer : IDisposable
         try
         {
             // Nobody else writes to it before its hello, and it was sent nothing yet: this does not wait.
-            oldest.Send(new ControlFrame(0, Request: null, new Failed("busy", why)).Encode());
+            oldest.Send(new(0, Request: null, new Failed("busy", why)));
         }
-        catch (Exception gone) when (gone is SocketException or ObjectDisposedException)
+        catch (Exception gone) when (gone is IOException or SocketException or ObjectDisposedException)
         {
             // It has left by itself.
         }
@@ -83,20 +97,19 @@ public sealed class ControlServer : IDisposable
         oldest.Dispose();
     }
 
-    private void Serve(Socket socket)
+    private void Serve(ControlLink served)
     {
         // Whatever happens: who said something wrong waits for the end of the link.
-        using var link = socket;
+        using var link = served;
         try
         {
-            using var stream = new NetworkStream(socket, ownsSocket: true);
-            while (ReadFrame(stream) is { } frame)
+            while (link.NextRequest() is { } frame)
             {
-                if (frame.Request is Hello)
-                    TakeOver(socket);
-                else if (!ReferenceEquals(Volatile.Read(ref _link), socket))
+                if (frame.Request is Hello hello)
+                    TakeOver(link, hello);
+                else if (!ReferenceEquals(Volatile.Read(ref _link), link))
                     throw new InvalidDataException("a link begins with hello");
-                stream.Write(new ControlFrame(frame.Id, Request: null, _volumes.Handle(frame.Request!)).Encode());
+                link.Send(new(frame.Id, Request: null, _volumes.Handle(frame.Request!)));
             }
         }
         catch (Exception gone) when (gone is IOException or ObjectDisposedException or SocketException)
@@ -111,37 +124,23 @@ public sealed class ControlServer : IDisposable
         finally
         {
             lock (_lock)
-                _links.Remove(socket);
+                _links.Remove(link);
+            _ = Interlocked.CompareExchange(ref _link, null, link);
         }
     }
 
-    private void TakeOver(Socket socket)
+    private void TakeOver(ControlLink link, Hello hello)
     {
-        Socket? before;
+        ControlLink? before;
         lock (_lock)
         {
             // One that was turned away meanwhile must not end the one that counts.
-            ObjectDisposedException.ThrowIf(!_links.Contains(socket), socket);
-            before = Interlocked.Exchange(ref _link, socket);
+            ObjectDisposedException.ThrowIf(!_links.Contains(link), link);
+            link.Answers = hello is { Protocol: ControlFrame.ProtocolVersion, Answers: true };
+            before = Interlocked.Exchange(ref _link, link);
         }
 
-        if (before is not null && !ReferenceEquals(before, socket))
+        if (before is not null && !ReferenceEquals(before, link))
             before.Dispose();
-    }
-
-    /// <summary>The next request; null at the end of the link.</summary>
-    private static ControlFrame? ReadFrame(NetworkStream stream)
-    {
-        Span<byte> prefix = stackalloc byte[4];
-        if (stream.ReadAtLeast(prefix, 4, throwOnEndOfStream: false) < 4)
-            return null;
-        var length = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
-        if (length > ControlFrame.BytesMax)
-            throw new InvalidDataException($"a frame of {length} bytes, more than {ControlFrame.BytesMax}");
-        var bytes = new byte[length];
-        stream.ReadExactly(bytes);
-        return JsonSerializer.Deserialize(bytes, ControlJson.Default.ControlFrame) is { Request: not null } frame
-            ? frame
-            : throw new InvalidDataException("a frame without a request");
     }
 }

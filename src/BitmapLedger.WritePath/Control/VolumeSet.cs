@@ -1,5 +1,4 @@
 using BitmapLedger.Bitmaps;
-using BitmapLedger.Bitmaps.Codecs;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Journal;
 using BitmapLedger.Nbd;
@@ -32,6 +31,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
         _dataDirectory = dataDirectory;
         _machine = machine;
         _file = new(Path.Combine(dataDirectory, "agent", "volumes.json"));
+        Bits = new(Path.Combine(dataDirectory, "run", "bits"));
         _tidying = new Thread(Tidy) { IsBackground = true, Name = "tidy" };
         _tidying.Start();
     }
@@ -44,6 +44,9 @@ public sealed class VolumeSet : IExportSource, IDisposable
     {
         set => _blockExports = value is null ? null : new(value);
     }
+
+    /// <summary>Bits on their way from and to the Server.</summary>
+    public BitsFiles Bits { get; }
 
     /// <inheritdoc />
     public bool HasDefault => true;
@@ -351,7 +354,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
         var volume = Find(request.Id);
         Dictionary<string, NativeBitmap> files = [];
         foreach (var source in request.Bitmaps.Where(b => b.File is not null))
-            files[source.Name] = ReadBits(source.File!, volume);
+            files[source.Name] = TakeBits(source.File!, volume);
         if (volume.Bitmaps.Settle(request.Fence, request.Bitmaps, files) is { } unknown)
             return new Failed("not-found", $"Dirty bitmap '{unknown}' not found");
         return new Done();
@@ -362,25 +365,14 @@ public sealed class VolumeSet : IExportSource, IDisposable
             v.Spec.Id, v.Spec.Size, v.Bitmaps.DigestLive(request.Bitmap, request.WithSha256)))],
         _run, ShowExports());
 
-    private ControlReply WriteBits(ReadBits request)
-    {
-        if (Find(request.Id).Bitmaps.Encode(request.Fence, request.Name) is not { } bits)
-            return new Failed("not-found", $"Dirty bitmap '{request.Name}' not found");
-        var name = $"{Guid.CreateVersion7():N}.bits";
-        var directory = Directory.CreateDirectory(Path.Combine(_dataDirectory, "run", "bits"));
-        File.WriteAllBytes(Path.Combine(directory.FullName, name), bits);
-        return new BitsFile(name);
-    }
+    private ControlReply WriteBits(ReadBits request) =>
+        Find(request.Id).Bitmaps.Encode(request.Fence, request.Name) is { } bits
+            ? new BitsFile(Bits.Put(bits))
+            : new Failed("not-found", $"Dirty bitmap '{request.Name}' not found");
 
-    private NativeBitmap ReadBits(string name, TrackedVolume volume)
+    private NativeBitmap TakeBits(string name, TrackedVolume volume)
     {
-        if (name != Path.GetFileName(name) || name is "." or ".." or "")
-            throw new BackendException("bad-argument", $"'{name}' is no file name in run/bits");
-        var path = Path.Combine(_dataDirectory, "run", "bits", name);
-        var fault = BitmapCodec.TryRead(File.ReadAllBytes(path), out var bits);
-        if (bits is null)
-            throw new CorruptionException(path, 0, fault.ToString());
-        File.Delete(path);
+        var bits = Bits.Take(name);
         if (bits.VolumeBytes == volume.Spec.Size)
             return bits;
         bits.Dispose();

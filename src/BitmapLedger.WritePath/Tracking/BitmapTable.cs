@@ -9,13 +9,15 @@ namespace BitmapLedger.WritePath.Tracking;
 /// bits of a bitmap are its base and, if it records, every map that is not folded into the bases yet.
 /// </summary>
 /// <remarks>Writers read <see cref="Live"/> inside the gate; everything else is under one lock.</remarks>
-internal sealed class BitmapTable(long size) : IDisposable
+internal sealed partial class BitmapTable(long size) : IDisposable
 {
     private readonly Lock _lock = new();
-    private readonly List<(long Fence, NativeBitmap Map)> _swapped = [];
+    private readonly List<SwappedMap> _swapped = [];
     private List<TrackedBitmap> _bitmaps = [];
     private NativeBitmap _live = new(size, Granularity.Default);
     private bool _complete;
+    private bool _disposed;
+    private long _cuts;
 
     public NativeBitmap Live => Volatile.Read(ref _live);
 
@@ -49,7 +51,9 @@ internal sealed class BitmapTable(long size) : IDisposable
         var empty = new NativeBitmap(bytes, next);
         lock (_lock)
         {
-            _swapped.Add((fence, _live));
+            foreach (var watch in _watches)
+                watch.Resize(_live.VolumeBytes, bytes);
+            _swapped.Add(new(++_cuts, fence, _live));
             Volatile.Write(ref _live, empty);
         }
     }
@@ -130,8 +134,8 @@ internal sealed class BitmapTable(long size) : IDisposable
             if (bitmap.Recording)
             {
                 union.Add(_live);
-                foreach (var (_, map) in _swapped)
-                    union.Add(map);
+                foreach (var swapped in _swapped)
+                    union.Add(swapped.Map);
             }
 
             return union.IsDirty(out until);
@@ -142,9 +146,13 @@ internal sealed class BitmapTable(long size) : IDisposable
     {
         lock (_lock)
         {
+            _disposed = true;
             _live.Dispose();
-            foreach (var (_, map) in _swapped)
-                map.Dispose();
+            foreach (var swapped in _swapped)
+                swapped.Map.Dispose();
+            foreach (var watch in _watches)
+                watch.Dispose();
+            _watches.Clear();
             foreach (var bitmap in _bitmaps)
                 bitmap.Base.Dispose();
         }
@@ -157,8 +165,8 @@ internal sealed class BitmapTable(long size) : IDisposable
         if (bitmap.Recording)
         {
             now.UnionWith(_live);
-            foreach (var (_, map) in _swapped)
-                now.UnionWith(map);
+            foreach (var swapped in _swapped)
+                now.UnionWith(swapped.Map);
         }
 
         return new(bitmap.Name, now.DirtyBytes, withSha256 ? now.Sha256() : "");
@@ -166,11 +174,13 @@ internal sealed class BitmapTable(long size) : IDisposable
 
     private void Fold(long fence)
     {
-        foreach (var (_, map) in _swapped.Where(s => s.Fence <= fence))
+        foreach (var (cut, _, map) in _swapped.Where(s => s.Fence <= fence))
         {
             Fit(map.VolumeBytes);
             foreach (var bitmap in _bitmaps.Where(b => b.Recording))
                 bitmap.Base.UnionWith(map);
+            foreach (var watch in _watches.Where(w => w.Cut < cut))
+                watch.Fold(map);
             map.Dispose();
         }
 
@@ -190,7 +200,7 @@ internal sealed class BitmapTable(long size) : IDisposable
     }
 
     /// <summary>Size of the volume right behind a fence: a later rotation may have given it another one.</summary>
-    private long VolumeBytesAfter(long fence) => (_swapped.Find(s => s.Fence > fence).Map ?? _live).VolumeBytes;
+    private long VolumeBytesAfter(long fence) => (_swapped.Find(s => s.Fence > fence)?.Map ?? _live).VolumeBytes;
 
     private static TrackedBitmap Build(BitmapSource source, List<TrackedBitmap> before, NativeBitmap? file, long bytes)
     {
@@ -211,4 +221,10 @@ internal sealed class BitmapTable(long size) : IDisposable
             bits.UnionWith(before.First(b => b.Name == from.Name).Base, Granularity.FromBytes(from.Through));
         return new(source.Name, source.Recording, bits);
     }
+
+    /// <summary>A live map of before.</summary>
+    /// <param name="Cut">Number of the cut that swapped it out, 1, 2, 3 …</param>
+    /// <param name="Fence">The fence that it stands before.</param>
+    /// <param name="Map">It.</param>
+    private sealed record SwappedMap(long Cut, long Fence, NativeBitmap Map);
 }

@@ -13,9 +13,16 @@ public sealed class TrackedVolume : IDisposable
     /// <summary>How long a rotation waits for writers before it gives up and the command answers busy.</summary>
     private static readonly TimeSpan _drainLimit = TimeSpan.FromSeconds(5);
 
+    /// <summary>A client that only wants to watch must not hold up others for so long.</summary>
+    private static readonly TimeSpan _watchLimit = TimeSpan.FromSeconds(1);
+
     private readonly TimeProvider _clock;
     private readonly GroupCommit _flushing;
     private readonly Lock _tidying = new();
+
+    /// <summary>Held from when the gate is closed until it is opened: one closer at a time.</summary>
+    private readonly Lock _cutting = new();
+
     private int _flushErrno;
     private bool _disposed;
     private long _closedAt;
@@ -154,11 +161,27 @@ public sealed class TrackedVolume : IDisposable
         }
     }
 
-    /// <summary>Closes the gate for a rotation; false when a writer stayed inside too long.</summary>
-    public bool TryCloseGate()
+    /// <summary>Closes the gate for a rotation; false when a writer stayed inside too long, or the volume is closed. The same
+    /// thread opens it.</summary>
+    public bool TryCloseGate() => TryCloseGate(_drainLimit);
+
+    /// <summary>Begins to watch what is written. Every write that the watch does not see is in the journal when this returns:
+    /// whoever asks the ledger then, and not before, misses none.</summary>
+    /// <returns>Null when a writer stayed inside too long, or the volume is closed.</returns>
+    internal ChangeWatch? TryWatch()
     {
-        _closedAt = _clock.GetTimestamp();
-        return Gate.TryClose(_drainLimit, _clock);
+        if (Bitmaps.TryWatch(() => Journal.LastLsn) is { } atOnce)
+            return atOnce;
+        if (!TryCloseGate(_watchLimit))
+            return null;
+        try
+        {
+            return Bitmaps.Watch(Journal.LastFence + 1, Journal.LastLsn);
+        }
+        finally
+        {
+            OpenGate();
+        }
     }
 
     /// <summary>The cut of a rotation; the gate is closed.</summary>
@@ -209,6 +232,7 @@ public sealed class TrackedVolume : IDisposable
     {
         Gate.Open();
         _stalls.Record((long)_clock.GetElapsedTime(_closedAt).TotalMicroseconds);
+        _cutting.Exit();
     }
 
     /// <summary>How the volume is.</summary>
@@ -251,9 +275,23 @@ public sealed class TrackedVolume : IDisposable
             Journal.Close(Backend.Identity());
         }
 
-        Backend.Dispose();
-        Bitmaps.Dispose();
-        Gate.Dispose();
+        lock (_cutting)
+        {
+            Backend.Dispose();
+            Bitmaps.Dispose();
+            Gate.Dispose();
+        }
+    }
+
+    private bool TryCloseGate(TimeSpan limit)
+    {
+        if (!_cutting.TryEnter(limit))
+            return false;
+        _closedAt = _clock.GetTimestamp();
+        if (!Volatile.Read(ref _disposed) && Gate.TryClose(limit, _clock))
+            return true;
+        _cutting.Exit();
+        return false;
     }
 
     private static JournalDurability Durability(VolumeSpec spec) => spec.Durability switch
