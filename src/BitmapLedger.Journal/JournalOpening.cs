@@ -84,10 +84,9 @@ internal sealed record JournalOpening(
             // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
             var unsure = !power && (unknown || (boot.IsSameBoot && (boot.IsUnsure || suspect)));
             var loss = Loss(options, boot, wentDown, suspect, unknown);
-            LossPlace? lost = loss != LossReason.None || inexact
-                ? new(lastLsn, new MonotoneClock(options.Clock, found.TimeMicroseconds).Next())
-                : null;
-            boot.Open(loss, lastLsn, marks.DataLsn, unsure, lost, isMore: boot.Loss != LossReason.None || untold.Count > 0);
+            boot.Open(
+                loss, lastLsn, marks.DataLsn, unsure, loss != LossReason.None || inexact ? Here(options, found, lastLsn) : null,
+                isMore: boot.Loss != LossReason.None || untold.Count > 0);
             flush ??= FlushNote.Open(options);
         }
         catch
@@ -118,6 +117,9 @@ internal sealed record JournalOpening(
         _ = FlushNote.HasForgotten(options);
         options.Data?.ForgetUnwritten();
     }
+
+    private static LossPlace Here(JournalOptions options, JournalRecovery found, long lastLsn) =>
+        new(lastLsn, new MonotoneClock(options.Clock, found.TimeMicroseconds).Next());
 
     private static LossReason Loss(JournalOptions options, BootState boot, bool wentDown, bool suspect, bool unknown)
     {
