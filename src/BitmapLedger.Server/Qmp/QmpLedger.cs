@@ -158,22 +158,24 @@ internal sealed class QmpLedger(
     private static JsonNode? Reply(CommandRecord record) =>
         record.Reply is { } reply ? JsonNode.Parse(reply) : Show(record.Answers);
 
-    /// <summary>What a command returns: nothing, unless it banked.</summary>
+    /// <summary>What a command returns: nothing, unless it banked. One that did so with several bitmaps, or more than once, says of
+    /// which each slice is.</summary>
     private static JsonObject? Show(IReadOnlyList<CommandAnswer> answers)
     {
-        var banked = answers.SelectMany(a => a.Slices ?? []).ToList();
-        var dropped = answers.SelectMany(a => a.DroppedSlices ?? []).ToList();
+        var banked = answers.SelectMany(a => (a.Slices ?? []).Select(s => (Node: a.Volume, Slice: s))).ToList();
+        var dropped = answers.SelectMany(a => (a.DroppedSlices ?? []).Select(s => (Node: a.Volume, Slice: s))).ToList();
         if (banked.Count + dropped.Count == 0)
             return null;
-        var reply = new JsonObject();
+        if (banked.Count > 1 || banked.Concat(dropped).DistinctBy(s => (s.Node, s.Slice.Bitmap)).Count() > 1)
+            return new() { ["slices"] = Show(banked), ["dropped-slices"] = Show(dropped) };
+        var reply = new JsonObject { ["dropped-slices"] = Show(dropped.Select(d => d.Slice)) };
         if (banked is [var only])
-            reply["slice"] = only.Slice;
-        else if (banked.Count > 1)
-            reply["slices"] = Show(banked);
-        if (dropped.Count > 0 || banked.Count > 0)
-            reply["dropped-slices"] = Show(dropped);
+            reply["slice"] = only.Slice.Slice;
         return reply;
     }
+
+    private static JsonArray Show(IEnumerable<(string Node, SliceId Slice)> slices) =>
+        [.. slices.Select(s => new JsonObject { ["node"] = s.Node, ["name"] = s.Slice.Bitmap, ["slice"] = s.Slice.Slice })];
 
     /// <summary>Slices as the thread shows them: <c>[{"b0": 4}]</c>.</summary>
     internal static JsonArray Show(IEnumerable<SliceId> slices) =>
