@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
@@ -22,8 +21,6 @@ namespace BitmapLedger.Server.Qmp;
 internal sealed class QmpLedger(
     IServiceScopeFactory scopes, QmpActions actions, VolumeStreams streams, PostgresWatch watch, LedgerOpening opening, OnceOnly once)
 {
-    private readonly ConcurrentDictionary<string, bool> _running = new(StringComparer.Ordinal);
-
     /// <summary>One action of its own.</summary>
     public Task<JsonNode?> OneAsync(QmpRequest request, CancellationToken cancellation) =>
         SendAsync(request, [(request.Command, request.Arguments)], isGrouped: false, cancellation);
@@ -64,10 +61,10 @@ internal sealed class QmpLedger(
     public Task<JsonNode?> LookUpAsync(QmpRequest request, CancellationToken cancellation) => AskAsync(async away =>
     {
         var id = request.Arguments.Text("command-id");
-        if (_running.ContainsKey(id))
-            return new JsonObject { ["state"] = "running" };
+        // Asked in this order, one that ends meanwhile is found at least once; one that has ended and is sent again has ended.
+        var isRunning = once.IsUnderWay(id);
         if (await streams.RecordAsync(id, away) is not { } record)
-            throw new QmpException($"Command '{id}' not found");
+            return isRunning ? new JsonObject { ["state"] = "running" } : throw new QmpException($"Command '{id}' not found");
         return record.Refusal is { } refusal
             ? new JsonObject
             {
@@ -87,7 +84,7 @@ internal sealed class QmpLedger(
     /// </summary>
     public Task<JsonNode?> OnceAsync(
         QmpRequest request, Func<CancellationToken, Task<JsonNode?>> act, CancellationToken cancellation) =>
-        request.CommandId is not { } id ? act(cancellation) : WithIdAsync(id, () => AskAsync(async away =>
+        request.CommandId is not { } id ? act(cancellation) : AskAsync(async away =>
         {
             var fingerprint = Fingerprint(request);
             using var turn = await once.TurnAsync(id, away);
@@ -98,14 +95,16 @@ internal sealed class QmpLedger(
             {
                 record = record with { Reply = ((await act(away)) ?? new JsonObject()).ToJsonString() };
             }
-            catch (QmpException refusal) when (refusal.InnerException is not LedgerException { IsTransient: true })
+            // PostgreSQL keeps no text with a zero character. What quotes one is an argument that does not fit, now and ever.
+            catch (QmpException refusal) when (
+                refusal.InnerException is not LedgerException { IsTransient: true } && !refusal.Message.Contains('\0'))
             {
                 record = record with { Refusal = new(ErrorCode.Failed, refusal.Message, Hint: null) };
             }
 
             var first = await streams.AppendAsync([], Origin(request), record, away) ?? record;
             return Reply(first.Known(fingerprint));
-        }, cancellation));
+        }, cancellation);
 
     private Task<JsonNode?> SendAsync(
         QmpRequest request, IReadOnlyList<(string Type, Arguments Data)> wanted, bool isGrouped, CancellationToken cancellation) =>
@@ -126,28 +125,13 @@ internal sealed class QmpLedger(
 
     private Task<JsonNode?> CarryOutAsync(
         QmpRequest request, Func<CancellationToken, Task<IReadOnlyList<VolumeAction>>> read, CancellationToken cancellation) =>
-        WithIdAsync(request.CommandId, () => AskAsync(async away =>
+        AskAsync(async away =>
         {
             await using var scope = scopes.CreateAsyncScope();
             var answers = await scope.ServiceProvider.GetRequiredService<Commands>().TransactAsync(
                 scope.ServiceProvider.GetRequiredService<IMessageBus>(), Fingerprint(request), () => read(away), Origin(request), away);
             return Show(answers);
-        }, cancellation));
-
-    private async Task<JsonNode?> WithIdAsync(string? commandId, Func<Task<JsonNode?>> act)
-    {
-        if (commandId is null)
-            return await act();
-        _running[commandId] = true;
-        try
-        {
-            return await act();
-        }
-        finally
-        {
-            _running.TryRemove(commandId, out _);
-        }
-    }
+        }, cancellation);
 
     /// <summary>A command as it was said.</summary>
     private static string Fingerprint(QmpRequest request) => $"{request.Command} {WireText.Write(request.Arguments.Members)}";
