@@ -92,6 +92,43 @@ public sealed class QmpCrashTests : IAsyncLifetime
         Assert.True(_ledger.Json("verify", "v").GetProperty("equal").GetBoolean());
     }
 
+    [Fact]
+    public async Task Every_entrance_lists_bitmaps_in_qemus_order_when_the_agent_was_started_again_too()
+    {
+        await ListedAsync("b0");
+        foreach (var name in (string[])["a", "c"])
+            _ledger.Json("bitmap", "add", "v", name);
+        await ListedAsync("c a b0");
+
+        _ledger.Kill("agent");
+        await _ledger.AnswersAsync("bitmap", "add", "v", "d", "--command-id", "d");
+        await ListedAsync("d b0 a c");
+        _ledger.Json("bitmap", "add", "v", "e");
+        await ListedAsync("e d b0 a c");
+        Assert.Equal("""{"bitmaps":["a","c"],"next":null}""", await PageAsync("bitmaps?limit=2&after=b0"));
+
+        async Task ListedAsync(string expected)
+        {
+            await using var qmp = await ConnectAsync();
+            var nodes = (await qmp.ExecuteAsync("query-named-block-nodes", arguments: null, _never))!.AsArray();
+            var overQmp = nodes.Single(n => (string?)n!["node-name"] == "v")!["dirty-bitmaps"]!.AsArray();
+            Assert.Equal(expected, string.Join(' ', overQmp.Select(b => (string)b!["name"]!)));
+            foreach (var verb in (string[])["bitmap list v", "volume show v"])
+                Assert.Equal(expected, string.Join(
+                    ' ', _ledger.Json(verb.Split(' ')).GetProperty("bitmaps").EnumerateArray().Select(b => b.GetProperty("name").GetString())));
+        }
+
+        async Task<string> PageAsync(string path)
+        {
+            var page = JsonNode.Parse(await _ledger.GetAsync("v1/volumes/v/" + path))!;
+            return new JsonObject
+            {
+                ["bitmaps"] = new JsonArray([.. page["bitmaps"]!.AsArray().Select(b => b!["name"]!.DeepClone())]),
+                ["next"] = page["next"]?.DeepClone(),
+            }.ToJsonString();
+        }
+    }
+
     [Theory]
     [InlineData("qmp")]
     [InlineData("cli")]
