@@ -44,6 +44,10 @@ internal sealed class QmpDispatcher
         ["QMP"] = new JsonObject { ["version"] = _settings.ShowVersion(), ["capabilities"] = new JsonArray(Oob) },
     };
 
+    /// <summary>Turns a client down that is to go.</summary>
+    /// <param name="why">Why.</param>
+    public static JsonObject Refuse(string why) => Error(QmpErrorClass.GenericError, why);
+
     /// <summary>Whether a message is to be answered beside the one that is under way.</summary>
     public bool IsOob(JsonInput input) =>
         HasOob && input.Value is JsonObject message && message.ContainsKey("exec-oob") && !message.ContainsKey("execute");
@@ -57,7 +61,7 @@ internal sealed class QmpDispatcher
         }
         catch (QmpException refusal)
         {
-            reply = Error(refusal);
+            reply = Error(refusal.ErrorClass, refusal.Description);
         }
 
         if (input.Value is JsonObject message && message.TryGetPropertyValue("id", out var id))
@@ -160,8 +164,8 @@ internal sealed class QmpDispatcher
         // The newest first, as in QEMU.
         [.. _commands.Keys.Reverse().Select(n => new JsonObject { ["name"] = n })];
 
-    private static JsonObject Error(QmpException refusal) => new()
+    private static JsonObject Error(QmpErrorClass errorClass, string description) => new()
     {
-        ["error"] = new JsonObject { ["class"] = refusal.ErrorClass.ToString(), ["desc"] = refusal.Description },
+        ["error"] = new JsonObject { ["class"] = errorClass.ToString(), ["desc"] = description },
     };
 }

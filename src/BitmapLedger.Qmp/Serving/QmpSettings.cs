@@ -15,7 +15,7 @@ public sealed record QmpSettings
     /// <summary>Where the time of events comes from.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
-    /// <summary>What the unfinished messages of all clients together may hold.</summary>
+    /// <summary>What the messages of all clients together may hold until they are answered.</summary>
     public MessageBudget Budget { get; init; } = new(MessageBudget.BytesDefault);
 
     /// <summary>Lets what this library answers by itself act once under its command id, and answer the same for ever: questions
