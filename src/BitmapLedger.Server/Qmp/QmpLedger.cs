@@ -133,8 +133,9 @@ internal sealed class QmpLedger(
             return Show(answers);
         }, cancellation);
 
-    /// <summary>A command as it was said.</summary>
-    private static string Fingerprint(QmpRequest request) => $"{request.Command} {WireText.Write(request.Arguments.Members)}";
+    /// <summary>A command as it was said; nothing asks for it without an id, and it may be long.</summary>
+    private static string Fingerprint(QmpRequest request) =>
+        request.CommandId is null ? "" : $"{request.Command} {WireText.Write(request.Arguments.Members)}";
 
     private static CommandOrigin Origin(QmpRequest request) => new(Environment.UserName, "qmp", request.CommandId);
 
