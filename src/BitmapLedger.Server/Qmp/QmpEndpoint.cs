@@ -8,7 +8,8 @@ using BitmapLedger.Qmp.Serving;
 namespace BitmapLedger.Server.Qmp;
 
 /// <summary><c>run/qmp.sock</c>: QEMU's machine protocol. The socket's mode guards it.</summary>
-internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, QmpLedger once, Commands ledger, QmpExports exports, ILogger<QmpEndpoint> log)
+internal sealed partial class QmpEndpoint(
+    ServerOptions options, QmpCommands commands, QmpLedger once, Commands ledger, QmpExports exports, ILogger<QmpEndpoint> log)
     : IHostedService, IDisposable
 {
     private readonly CancellationTokenSource _ending = new();
