@@ -85,7 +85,7 @@ internal static class BitmapVerbs
     private static Command List(GlobalOptions global)
     {
         var volume = Arguments.Volume();
-        var verb = new Command("list", "The bitmaps of a volume, newest first") { volume };
+        var verb = new Command("list", "The bitmaps of a volume, in QEMU's order: the newest first, behind them those of earlier runs") { volume };
         global.Handle(verb, async (parsed, session, api) =>
         {
             var json = await api.GetAsync(Arguments.Path("volumes", parsed.GetValue(volume)!, "bitmaps"));

@@ -17,7 +17,7 @@ internal static class BitmapEndpoints
             EntityTag.Show(http, at);
             var (page, next) = Paging.Cut(bitmaps, b => b.Name, limit, after);
             return new BitmapsAnswer(page, next);
-        }).Listed("bitmaps").WithSummary("The bitmaps of a volume, newest first");
+        }).Listed("bitmaps").WithSummary("The bitmaps of a volume, in QEMU's order");
         app.MapGet("/v1/volumes/{v}/bitmaps/{b}", async (string v, string b, HttpContext http, BitmapView view, CancellationToken c) =>
         {
             var (bitmaps, at) = await view.NowAsync(v, b, c);

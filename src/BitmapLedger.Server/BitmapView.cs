@@ -1,4 +1,5 @@
 using BitmapLedger.Contracts.Answers;
+using BitmapLedger.Contracts.Control;
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Connecting;
 using BitmapLedger.Ledger.Reading;
@@ -10,7 +11,7 @@ namespace BitmapLedger.Server;
 /// use.</summary>
 internal sealed class BitmapView(Queries queries, VolumeStreams streams, IAgent agent)
 {
-    /// <summary>The bitmaps of a volume, newest first, and the event that they stand at.</summary>
+    /// <summary>The bitmaps of a volume, in QEMU's order, and the event that they stand at.</summary>
     /// <param name="volume">Name of the volume.</param>
     /// <param name="bitmap">The one that is wanted; null for all.</param>
     /// <param name="cancellation">Ends the question.</param>
@@ -18,23 +19,24 @@ internal sealed class BitmapView(Queries queries, VolumeStreams streams, IAgent 
         string volume, string? bitmap, CancellationToken cancellation)
     {
         var replay = await queries.ReplayAsync(volume, "now", bitmap, format: null, cancellation);
-        var exported = await ExportedAsync(volume, cancellation);
-        return ([.. replay.Bitmaps.Select(b => b with { Busy = b.Busy || exported.Contains(b.Name) })], replay.At.Event);
+        var state = await streams.FindAsync(volume, cancellation);
+        var now = await NowAsync(state.Id, cancellation);
+        var runs = state.Bitmaps.ToDictionary(b => b.Name, b => b.Run, StringComparer.Ordinal);
+        var exported = now?.Exports.Shown(state.Id).ToHashSet(StringComparer.Ordinal) ?? [];
+        var listed = BitmapOrder.Listed(replay.Bitmaps, b => runs.GetValueOrDefault(b.Name), now?.Run);
+        return ([.. listed.Select(b => b with { Busy = b.Busy || exported.Contains(b.Name) })], replay.At.Event);
     }
 
-    private async Task<HashSet<string>> ExportedAsync(string volume, CancellationToken cancellation)
+    private async Task<Welcome?> NowAsync(Guid volume, CancellationToken cancellation)
     {
         try
         {
-            var exports = await agent.ExportsAsync(cancellation);
-            return exports.Exports.Count == 0
-                ? []
-                : [.. exports.Shown(await streams.IdAsync(volume, cancellation))];
+            return (Welcome)await agent.AskAsync(new Status([volume]), cancellation);
         }
         catch (LedgerException away) when (away.IsTransient)
         {
             // Whoever commands hears that the Agent is away; the ledger answers for itself.
-            return [];
+            return null;
         }
     }
 }

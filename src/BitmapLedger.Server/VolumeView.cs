@@ -41,7 +41,7 @@ internal static class VolumeView
             state.Durability, state.WhenFull, state.ReadOnly, new(
                 last, state.LastLsn), (last - state.LastLsn) * BytesPerWriteInJournal,
             status?.Rotations.LongestMicroseconds ?? 0,
-            [.. state.Bitmaps.Select(b => new BitmapSummary(
+            [.. BitmapOrder.Listed(state.Bitmaps, b => b.Run, welcome?.Run).Select(b => new BitmapSummary(
                 b.Name, b.Granularity, b.Recording, b.Persistent, b.Busy || exported.Contains(b.Name), b.Inconsistent,
                 b.Retention > 0 ? b.Retention : null, b.Retention > 0 ? b.Overflow : null, b.Retention > 0 ? b.Slices.Count : null))],
             Queries.Show(state.Checkpoints), state.Event);

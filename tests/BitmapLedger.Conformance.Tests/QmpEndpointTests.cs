@@ -51,6 +51,42 @@ public sealed class QmpEndpointTests(SharedLedger shared) : IClassFixture<Shared
     }
 
     [Fact]
+    public async Task A_history_comes_so_many_events_at_a_time_and_says_where_it_goes_on()
+    {
+        const int actions = 1_200;
+        var ledger = shared.Empty();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        await Do(qmp, "block-dirty-bitmap-add", "b0");
+        await Do(qmp, "block-dirty-bitmap-add", "b1");
+        var clears = Enumerable.Range(0, actions).Select(i => new JsonObject
+        {
+            ["type"] = "block-dirty-bitmap-clear",
+            ["data"] = Bitmap($"b{i % 2}"),
+        });
+        await qmp.ExecuteAsync("transaction", new JsonObject { ["actions"] = new JsonArray([.. clears]) }, _never);
+
+        var (first, next) = await PageAsync([]);
+        var (rest, end) = await PageAsync(new() { ["after"] = next });
+        var (few, goesOn) = await PageAsync(new() { ["name"] = "b1", ["limit"] = 3, ["after"] = 4 });
+        var (others, _) = await PageAsync(new() { ["name"] = "b1", ["limit"] = 10_000, ["after"] = goesOn });
+
+        Assert.Equal(Enumerable.Range(1, actions + 3).Select(n => (long)n), [.. first, .. rest]);
+        Assert.Equal((1_000, 1_000L, null), (first.Count, next, end));
+        Assert.Equal([5, 7, 9], few);
+        Assert.Equal(((actions / 2) - 3, 11), (others.Count, others[0]));
+        Assert.Equal("Parameter 'limit' expects 1 to 10000", await RefusalAsync(
+            qmp, "query-block-dirty-bitmap-history", new JsonObject { ["node"] = "v", ["limit"] = 10_001 }));
+
+        async Task<(List<long> Events, long? Next)> PageAsync(JsonObject arguments)
+        {
+            arguments["node"] = "v";
+            var page = await qmp.ExecuteAsync("query-block-dirty-bitmap-history", arguments, _never);
+            return ([.. page!["events"]!.AsArray().Select(e => (long)e!["event"]!)], (long?)page["next"]);
+        }
+    }
+
+    [Fact]
     public async Task The_socket_is_where_serve_was_told_and_says_how_the_machine_is()
     {
         await using var ledger = await Ledger.StartAsync(l => ["--qmp", l.Scratch("elsewhere.sock")]);

@@ -61,6 +61,37 @@ public sealed class QmpRetryTests(SharedLedger shared) : IClassFixture<SharedLed
         Assert.Equal(first.Description, second.Description);
     }
 
+    [Fact]
+    public async Task A_question_about_the_server_and_arguments_that_do_not_fit_take_their_command_ids_too()
+    {
+        var ledger = shared.Empty();
+        ledger.Json("volume", "create", "v", "--size", "1M");
+        await using var qmp = await ConnectAsync(ledger);
+        JsonObject nameless = new() { ["node"] = "v" };
+        JsonObject whole = new() { ["node"] = "v", ["name"] = "b0" };
+
+        var version = await qmp.SendAsync(WithId("version", "query-version", []), _never);
+        var commands = await RefusalAsync("version", "query-commands", []);
+        var missing = await RefusalAsync("misfit", "block-dirty-bitmap-add", nameless);
+        var again = await RefusalAsync("misfit", "block-dirty-bitmap-add", nameless);
+        var other = await RefusalAsync("misfit", "block-dirty-bitmap-add", whole);
+        var state = await qmp.SendAsync(WithId("state", "query-command", new() { ["command-id"] = "misfit" }), _never);
+
+        Assert.True(JsonNode.DeepEquals(version, await qmp.SendAsync(WithId("version", "query-version", []), _never)));
+        Assert.Equal("Command id 'version' was used for another command", commands);
+        Assert.Equal(
+            ("Parameter 'name' is missing", "Parameter 'name' is missing", "Command id 'misfit' was used for another command"),
+            (missing, again, other));
+        Assert.Equal(("failed", missing), ((string)state!["state"]!, (string)state["reply"]!["desc"]!));
+        Assert.True(JsonNode.DeepEquals(
+            state, await qmp.SendAsync(WithId("state", "query-command", new() { ["command-id"] = "misfit" }), _never)));
+        for (var i = 0; i < 2; i++)
+            Assert.Equal("Parameter 'a\0' is unexpected", await RefusalAsync("zero", "query-name", new() { ["a\0"] = 1 }));
+
+        async Task<string> RefusalAsync(string id, string command, JsonObject arguments) =>
+            (await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(WithId(id, command, arguments), _never))).Description;
+    }
+
     // It goes by waiting, and then the same id is to do what it was meant to do.
     [Fact]
     public async Task An_export_of_a_bitmap_that_is_in_use_is_tried_again_under_the_same_id()

@@ -53,6 +53,27 @@ public sealed class ClientServerTests
         Assert.StartsWith("QMP input member 'command-id' must be", id.Description, StringComparison.Ordinal);
     }
 
+    // What it settles is a connection, so its id stands for no more than that.
+    [Fact]
+    public async Task A_negotiation_that_is_sent_again_under_its_command_id_is_answered_again()
+    {
+        await using var pair = new Pair();
+        await using var raw = new NetworkStream(await pair.RawAsync(), ownsSocket: true);
+        using var lines = new StreamReader(raw);
+        const string id = "\"command-id\": \"c\"";
+        string[] messages =
+        [
+            $$"""{ {{id}}, "execute": "qmp_capabilities"}""", $$"""{ {{id}}, "execute": "qmp_capabilities"}""",
+            $$"""{ {{id}}, "execute": "qmp_capabilities", "arguments": {"enable": ["oob"]} }""",
+        ];
+        await raw.WriteAsync(Encoding.ASCII.GetBytes(string.Concat(messages)));
+
+        _ = await lines.ReadLineAsync();
+        Assert.Equal("{\"return\": {}}", await lines.ReadLineAsync());
+        Assert.Equal("{\"return\": {}}", await lines.ReadLineAsync());
+        Assert.Contains("already complete", await lines.ReadLineAsync(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Events_reach_every_client_that_has_negotiated_in_order()
     {

@@ -56,7 +56,7 @@ public sealed class JsonStreamTests
         Gen.Select(Gen.Byte.Array[0, 200], _piece.Array[0, 40]).Sample(input =>
         {
             var budget = new MessageBudget(1 << 20);
-            using (var stream = new JsonStream(budget))
+            using (var stream = new JsonStream(budget.Open(() => { })))
             {
                 List<JsonInput> messages = [];
                 stream.Feed(input.Item1, messages);
@@ -66,7 +66,7 @@ public sealed class JsonStreamTests
                 Assert.Equal("{\"x\": 1}", WireText.Write(messages[^1].Value));
             }
 
-            Assert.True(budget.TryTake(1 << 20));
+            Assert.Equal(1 << 20, budget.Left);
         }, iter: 5_000);
     }
 
@@ -74,7 +74,7 @@ public sealed class JsonStreamTests
     public void A_token_beyond_64_MiB_is_refused_and_the_stream_goes_on()
     {
         var budget = new MessageBudget(MessageBudget.BytesDefault);
-        using var stream = new JsonStream(budget);
+        using var stream = new JsonStream(budget.Open(() => { }));
         List<JsonInput> messages = [];
         var block = Encoding.ASCII.GetBytes(new string('a', 1 << 20));
         stream.Feed("[\""u8, messages);
@@ -84,13 +84,13 @@ public sealed class JsonStreamTests
         Assert.Equal("JSON token size limit exceeded", messages[0].Fault);
         stream.Feed([0xFF, (byte)'\n', .. "[7]"u8], messages);
         Assert.Equal("[7]", WireText.Write(messages[^1].Value));
-        Assert.True(budget.TryTake(MessageBudget.BytesDefault));
+        Assert.Equal(MessageBudget.BytesDefault, budget.Left);
     }
 
     [Fact]
     public void Too_many_tokens_and_too_deep_a_nesting_are_refused_as_qemu_does()
     {
-        using var stream = new JsonStream(new(MessageBudget.BytesDefault));
+        using var stream = new JsonStream(new MessageBudget(MessageBudget.BytesDefault).Open(() => { }));
         List<JsonInput> messages = [];
 
         stream.Feed(Encoding.ASCII.GetBytes(new string('[', 1025)), messages);
@@ -103,8 +103,8 @@ public sealed class JsonStreamTests
     public void A_client_that_wants_more_than_the_budget_has_is_refused_and_others_are_not()
     {
         var budget = new MessageBudget(1 << 20);
-        using var greedy = new JsonStream(budget);
-        using var modest = new JsonStream(budget);
+        using var greedy = new JsonStream(budget.Open(() => { }));
+        using var modest = new JsonStream(budget.Open(() => { }));
         List<JsonInput> refused = [], served = [];
 
         greedy.Feed("[\""u8, refused);
@@ -114,12 +114,12 @@ public sealed class JsonStreamTests
 
         Assert.Equal("JSON token size limit exceeded", refused[0].Fault);
         Assert.Null(Assert.Single(served).Fault);
-        Assert.True(budget.TryTake(1 << 20));
+        Assert.Equal(1 << 20, budget.Left);
     }
 
     private static List<JsonInput> Read(ReadOnlySpan<byte> bytes, int[] cuts)
     {
-        using var stream = new JsonStream(new(MessageBudget.BytesDefault));
+        using var stream = new JsonStream(new MessageBudget(MessageBudget.BytesDefault).Open(() => { }));
         List<JsonInput> messages = [];
         for (var i = 0; !bytes.IsEmpty; i++)
         {

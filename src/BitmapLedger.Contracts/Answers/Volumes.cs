@@ -40,7 +40,7 @@ public sealed record CheckpointAnswer(string Name, string? Parent, PositionAnswe
 /// <param name="Lsn">Its LSNs.</param>
 /// <param name="UnshippedBytes">Journal bytes that the ledger has not got.</param>
 /// <param name="LongestRotationMicroseconds">Longest time that a command held up writers.</param>
-/// <param name="Bitmaps">Newest first.</param>
+/// <param name="Bitmaps">In QEMU's order: newest first, those of earlier runs of the Agent behind them, each oldest first.</param>
 /// <param name="Checkpoints">Oldest first.</param>
 /// <param name="Event">Number of its last event.</param>
 public sealed record VolumeAnswer(
@@ -54,7 +54,7 @@ public sealed record VolumeAnswer(
 public sealed record VolumesAnswer(IReadOnlyList<VolumeAnswer> Volumes, string? Next = null);
 
 /// <summary>Bitmaps.</summary>
-/// <param name="Bitmaps">Newest first.</param>
+/// <param name="Bitmaps">In QEMU's order: newest first, those of earlier runs of the Agent behind them, each oldest first.</param>
 /// <param name="Next">When there are more: the name to send as <c>after</c> for them.</param>
 public sealed record BitmapsAnswer(IReadOnlyList<BitmapAnswer> Bitmaps, string? Next = null);
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using BitmapLedger.Contracts;
@@ -17,14 +18,30 @@ public sealed class OnceOnly(VolumeStreams streams)
     private const int LanesOfIds = 1024;
 
     private readonly Lanes _ids = new();
+    private readonly ConcurrentDictionary<string, int> _underWay = new(StringComparer.Ordinal);
+
+    /// <summary>Whether somebody is under way with an id, or waits to be, through whatever entrance.</summary>
+    /// <param name="commandId">The id.</param>
+    public bool IsUnderWay(string commandId) => _underWay.ContainsKey(commandId);
 
     /// <summary>Waits until nobody else is under way with an id: two that say the same at once must not both act.</summary>
     /// <param name="commandId">The id.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <returns>Ends the turn when disposed.</returns>
-    public Task<IDisposable> TurnAsync(string commandId, CancellationToken cancellation) =>
-        _ids.TakeAsync(
-            [new Guid(BitConverter.ToUInt16(SHA256.HashData(Encoding.UTF8.GetBytes(commandId))) % LanesOfIds, 0, 0, new byte[8])], cancellation);
+    public async Task<IDisposable> TurnAsync(string commandId, CancellationToken cancellation)
+    {
+        _underWay.AddOrUpdate(commandId, 1, (_, others) => others + 1);
+        try
+        {
+            var lane = new Guid(BitConverter.ToUInt16(SHA256.HashData(Encoding.UTF8.GetBytes(commandId))) % LanesOfIds, 0, 0, new byte[8]);
+            return new Turn(this, commandId, await _ids.TakeAsync([lane], cancellation));
+        }
+        catch
+        {
+            Leave(commandId);
+            throw;
+        }
+    }
 
     /// <summary>Acts, or says again what the id came to.</summary>
     /// <param name="origin">Who commands, with the id.</param>
@@ -57,6 +74,23 @@ public sealed class OnceOnly(VolumeStreams streams)
             if (await streams.AppendAsync([], origin, record, cancellation) is { } first)
                 return first.Repeat(fingerprint);
             throw;
+        }
+    }
+
+    private void Leave(string commandId)
+    {
+        // Somebody who comes between looks again with another number of others.
+        while (_underWay.TryGetValue(commandId, out var all))
+            if (all == 1 ? _underWay.TryRemove(KeyValuePair.Create(commandId, all)) : _underWay.TryUpdate(commandId, all - 1, all))
+                return;
+    }
+
+    private sealed class Turn(OnceOnly of, string commandId, IDisposable lane) : IDisposable
+    {
+        public void Dispose()
+        {
+            lane.Dispose();
+            of.Leave(commandId);
         }
     }
 }

@@ -153,7 +153,7 @@ public sealed class QmpClient : IAsyncDisposable
         Exception end = new EndOfStreamException("The QMP server closed the connection.");
         try
         {
-            using var messages = new JsonStream(new(MessageBudget.BytesDefault));
+            using var messages = new JsonStream(new MessageBudget(MessageBudget.BytesDefault).Open(() => { }));
             var buffer = new byte[64 << 10];
             List<JsonInput> received = [];
             int count;

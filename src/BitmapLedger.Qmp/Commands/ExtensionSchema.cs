@@ -28,10 +28,12 @@ public static class ExtensionSchema
     /// <summary><c>block-checkpoint-remove</c>: without nodes, of all that have it.</summary>
     public static IReadOnlyList<Member> CheckpointRemove { get; } = [_name, new Member("nodes", ArgumentType.List(ArgumentType.Text)).Optional];
 
-    /// <summary><c>query-block-dirty-bitmap-history</c>.</summary>
+    /// <summary><c>query-block-dirty-bitmap-history</c>: so many events at a time, those behind the last one of the answer
+    /// before.</summary>
     public static IReadOnlyList<Member> History { get; } =
     [
         _node, _name.Optional, new Member("from", ArgumentType.Text).Optional, new Member("to", ArgumentType.Text).Optional,
+        new Member("limit", ArgumentType.Number).Optional, new Member("after", ArgumentType.Number).Optional,
     ];
 
     /// <summary><c>query-block-dirty-bitmap-slices</c>.</summary>

@@ -1,8 +1,8 @@
 namespace BitmapLedger.Qmp.Json;
 
-/// <summary>The bytes of a message's tokens, one after the other. Grows by doubling, and asks the budget before.</summary>
-/// <param name="budget">What all clients together may hold.</param>
-internal sealed class TokenBytes(MessageBudget budget)
+/// <summary>The bytes of a message's tokens, one after the other. Grows by doubling, and takes of the share before.</summary>
+/// <param name="share">What the client may hold.</param>
+internal sealed class TokenBytes(MessageShare share)
 {
     /// <summary>MAX_TOKEN_SIZE of QEMU's json-streamer.c, in bytes.</summary>
     public const int BytesMax = 64 << 20;
@@ -48,7 +48,7 @@ internal sealed class TokenBytes(MessageBudget budget)
         (_start, Growing) = (0, 0);
         if (_bytes.Length <= BytesFree)
             return;
-        budget.Give(_bytes.Length);
+        share.Give(_bytes.Length);
         _bytes = [];
     }
 
@@ -56,10 +56,10 @@ internal sealed class TokenBytes(MessageBudget budget)
     {
         // One byte more than may be, so that a message over the limit is seen to be over it.
         var grown = Math.Min(Math.Max(1024, _bytes.Length * 2), BytesMax + 1);
-        if (grown == _bytes.Length || (grown > BytesFree && !budget.TryTake(grown)))
+        if (grown == _bytes.Length || (grown > BytesFree && !share.TryTake(grown)))
             return false;
         if (_bytes.Length > BytesFree)
-            budget.Give(_bytes.Length);
+            share.Give(_bytes.Length);
         Array.Resize(ref _bytes, grown);
         return true;
     }

@@ -21,6 +21,9 @@ public sealed class Arguments(JsonObject members)
     /// <summary>A signed integer that is there.</summary>
     public long Number(string name) => Members[name]!.GetValue<long>();
 
+    /// <summary>A signed integer, or null.</summary>
+    public long? OptionalNumber(string name) => Members.ContainsKey(name) ? Number(name) : null;
+
     /// <summary>An unsigned integer, or null.</summary>
     public ulong? OptionalNatural(string name) => UnsignedType.Read(Members[name]);
 

@@ -17,14 +17,17 @@ internal sealed class QmpDispatcher
     private readonly QmpSettings _settings;
     private readonly IReadOnlyDictionary<string, QmpCommand> _negotiating;
 
+    /// <summary>The negotiation's command id and arguments: it is of this connection alone, and so is its id.</summary>
+    private string? _negotiation;
+
     public QmpDispatcher(IReadOnlyDictionary<string, QmpCommand> commands, QmpSettings settings)
     {
         _settings = settings;
         QmpCommand[] own =
         [
             new(Negotiation, [new Member("enable", ArgumentType.List(ArgumentType.Enumeration(Oob))).Optional], Negotiate),
-            new("query-version", [], (_, _) => Task.FromResult<JsonNode?>(_settings.ShowVersion())),
-            new("query-commands", [], (_, _) => Task.FromResult<JsonNode?>(ShowCommands())),
+            new("query-version", [], (r, c) => _settings.Once(r, _ => Task.FromResult<JsonNode?>(_settings.ShowVersion()), c)),
+            new("query-commands", [], (r, c) => _settings.Once(r, _ => Task.FromResult<JsonNode?>(ShowCommands()), c)),
         ];
         _commands = own.Concat(commands.Values).ToDictionary(c => c.Name, StringComparer.Ordinal);
         _negotiating = own.Take(1).ToDictionary(c => c.Name, StringComparer.Ordinal);
@@ -41,6 +44,10 @@ internal sealed class QmpDispatcher
         ["QMP"] = new JsonObject { ["version"] = _settings.ShowVersion(), ["capabilities"] = new JsonArray(Oob) },
     };
 
+    /// <summary>Turns a client down that is to go.</summary>
+    /// <param name="why">Why.</param>
+    public static JsonObject Refuse(string why) => Error(QmpErrorClass.GenericError, why);
+
     /// <summary>Whether a message is to be answered beside the one that is under way.</summary>
     public bool IsOob(JsonInput input) =>
         HasOob && input.Value is JsonObject message && message.ContainsKey("exec-oob") && !message.ContainsKey("execute");
@@ -54,7 +61,7 @@ internal sealed class QmpDispatcher
         }
         catch (QmpException refusal)
         {
-            reply = Error(refusal);
+            reply = Error(refusal.ErrorClass, refusal.Description);
         }
 
         if (input.Value is JsonObject message && message.TryGetPropertyValue("id", out var id))
@@ -75,17 +82,32 @@ internal sealed class QmpDispatcher
                 IsNegotiated ? $"The command {name} has not been found" : $"Expecting capabilities negotiation with '{Negotiation}'");
         if (key != "execute" && !command.AllowsOob)
             throw new QmpException($"The command {name} does not support OOB");
-        var arguments = message["arguments"] as JsonObject ?? [];
-        command.Arguments.Check(arguments, name: null, "");
+        var request = new QmpRequest(name, new(message["arguments"] as JsonObject ?? []), message["command-id"]?.GetValue<string>());
         try
         {
-            return await command.Handler(
-                new(name, new(arguments), message["command-id"]?.GetValue<string>()), cancellation);
+            return await (Misfit(command, request) is { } misfit
+                ? _settings.Once(request, _ => throw misfit, cancellation)
+                : command.Handler(request, cancellation));
         }
         catch (Exception failure) when (failure is not (QmpException or OperationCanceledException))
         {
             _settings.OnUnexpected(name, failure);
             throw new QmpException($"{name} failed, and this is a bug: {failure.Message}");
+        }
+    }
+
+    /// <summary>What is wrong with the arguments, where an id stands for that, too. The negotiation's stands for no more than a
+    /// connection.</summary>
+    private static QmpException? Misfit(QmpCommand command, QmpRequest request)
+    {
+        try
+        {
+            command.Arguments.Check(request.Arguments.Members, name: null, "");
+            return null;
+        }
+        catch (QmpException misfit) when (command.Name != Negotiation)
+        {
+            return misfit;
         }
     }
 
@@ -126,9 +148,13 @@ internal sealed class QmpDispatcher
 
     private Task<JsonNode?> Negotiate(QmpRequest request, CancellationToken cancellation)
     {
+        var said = request.CommandId is { } id ? $"{id} {WireText.Write(request.Arguments.Members)}" : null;
+        if (IsNegotiated && said is not null && said == _negotiation)
+            return Task.FromResult<JsonNode?>(null);
         if (IsNegotiated)
             throw new QmpException(
                 QmpErrorClass.CommandNotFound, "Capabilities negotiation is already complete, command ignored");
+        _negotiation = said;
         HasOob = request.Arguments.List("enable").Count > 0;
         IsNegotiated = true;
         return Task.FromResult<JsonNode?>(null);
@@ -138,8 +164,8 @@ internal sealed class QmpDispatcher
         // The newest first, as in QEMU.
         [.. _commands.Keys.Reverse().Select(n => new JsonObject { ["name"] = n })];
 
-    private static JsonObject Error(QmpException refusal) => new()
+    private static JsonObject Error(QmpErrorClass errorClass, string description) => new()
     {
-        ["error"] = new JsonObject { ["class"] = refusal.ErrorClass.ToString(), ["desc"] = refusal.Description },
+        ["error"] = new JsonObject { ["class"] = errorClass.ToString(), ["desc"] = description },
     };
 }

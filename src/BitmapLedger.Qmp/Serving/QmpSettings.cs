@@ -15,8 +15,13 @@ public sealed record QmpSettings
     /// <summary>Where the time of events comes from.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
-    /// <summary>What the unfinished messages of all clients together may hold.</summary>
+    /// <summary>What the messages of all clients together may hold until they are answered.</summary>
     public MessageBudget Budget { get; init; } = new(MessageBudget.BytesDefault);
+
+    /// <summary>Lets what this library answers by itself act once under its command id, and answer the same for ever: questions
+    /// about the server, and arguments that do not fit. Without it that is answered anew each time.</summary>
+    public Func<QmpRequest, Func<CancellationToken, Task<JsonNode?>>, CancellationToken, Task<JsonNode?>> Once { get; init; } =
+        (_, act, cancellation) => act(cancellation);
 
     /// <summary>Told of failures that no handler foresaw.</summary>
     public Action<string, Exception> OnUnexpected { get; init; } = (_, _) => { };

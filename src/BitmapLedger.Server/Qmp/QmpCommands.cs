@@ -15,13 +15,13 @@ internal sealed class QmpCommands(
         new("block_resize", QemuSchema.BlockResize, ResizeAsync),
         .. QmpActions.Schema.Where(a => a.Key != "abort").Select(a => new QmpCommand(a.Key, a.Value, ledger.OneAsync)),
         new("transaction", QemuSchema.Transaction(QmpActions.Schema), ledger.TransactAsync),
-        new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
         .. Others().Select(o => o with { Handler = (request, c) => ledger.OnceAsync(request, away => o.Handler(request, away), c) }),
     ];
 
     /// <summary>Those that command no volume.</summary>
     private IReadOnlyList<QmpCommand> Others() =>
     [
+        new("query-command", ArgumentType.Structure(ExtensionSchema.CommandById), ledger.LookUpAsync, AllowsOob: true),
         new("query-block", [], (_, c) => ledger.AskAsync(nodes.DevicesAsync, c)),
         new("query-named-block-nodes", QemuSchema.NamedBlockNodes, (_, c) => ledger.AskAsync(nodes.NodesAsync, c)),
         new("x-debug-block-dirty-bitmap-sha256", QemuSchema.Bitmap, (r, c) => ledger.AskAsync(

@@ -8,7 +8,8 @@ using BitmapLedger.Qmp.Serving;
 namespace BitmapLedger.Server.Qmp;
 
 /// <summary><c>run/qmp.sock</c>: QEMU's machine protocol. The socket's mode guards it.</summary>
-internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands commands, Commands ledger, QmpExports exports, ILogger<QmpEndpoint> log)
+internal sealed partial class QmpEndpoint(
+    ServerOptions options, QmpCommands commands, QmpLedger once, Commands ledger, QmpExports exports, ILogger<QmpEndpoint> log)
     : IHostedService, IDisposable
 {
     private readonly CancellationTokenSource _ending = new();
@@ -22,6 +23,7 @@ internal sealed partial class QmpEndpoint(ServerOptions options, QmpCommands com
         {
             Version = (7, 2, 22),
             Package = $"BitmapLedger {typeof(QmpEndpoint).Assembly.GetName().Version!.ToString(3)}",
+            Once = once.OnceAsync,
             OnUnexpected = Unexpected,
             OnNotAccepted = NotAccepted,
         });

@@ -14,23 +14,34 @@ namespace BitmapLedger.Server.Qmp;
 internal sealed class QmpHistory(
     QmpActions actions, Histories histories, SliceReader slices, CheckpointReader checkpoints, VolumeStreams streams)
 {
+    /// <summary>Events of a reply, unless more or fewer are asked for: as many as a page of HTTP has.</summary>
+    private const long EventsDefault = 1_000;
+
+    private const long EventsMax = 10_000;
+
     /// <summary>Members of events that name a bitmap.</summary>
     private static readonly string[] _naming = ["name", "bitmap", "target"];
 
     /// <summary>Members that list some: sources of a merge, bitmaps of a backup.</summary>
     private static readonly string[] _lists = ["sources", "bitmaps"];
 
-    /// <summary>The events of a node, or those that concern one of its bitmaps.</summary>
+    /// <summary>The events of a node, or those that concern one of its bitmaps: as many as a reply may hold, and where it goes on
+    /// when there are more.</summary>
     public async Task<JsonNode?> EventsAsync(Arguments arguments, CancellationToken cancellation)
     {
         var node = await RequireAsync(arguments.Text("node"), cancellation);
         var name = arguments.OptionalText("name");
+        var limit = arguments.OptionalNumber("limit") ?? EventsDefault;
+        if (limit is < 1 or > EventsMax)
+            throw new QmpException($"Parameter 'limit' expects 1 to {EventsMax}");
         // No block of writes names a bitmap: they need not even be read.
-        var types = name is null ? [] : HistoryFilter.AllButWrites;
-        var page = await histories.AskAsync(
-            node, new(arguments.OptionalText("from"), arguments.OptionalText("to"), types, Offset: null, Length: null), cancellation);
-        return JsonSerializer.SerializeToNode(
-            page.Answer with { Events = [.. page.Answer.Events.Where(e => name is null || Concerns(e, name))] }, ApiJson.Default.HistoryAnswer);
+        var filter = new HistoryFilter(
+            arguments.OptionalText("from"), arguments.OptionalText("to"), name is null ? [] : HistoryFilter.AllButWrites, Offset: null,
+            Length: null)
+        {
+            After = arguments.OptionalNumber("after"),
+        };
+        return JsonSerializer.SerializeToNode(await ReadAsync(node, filter, name, limit, cancellation), ApiJson.Default.HistoryAnswer);
     }
 
     /// <summary>The slices of a bitmap, ascending.</summary>
@@ -71,6 +82,25 @@ internal sealed class QmpHistory(
         }
 
         return shown;
+    }
+
+    private async Task<HistoryAnswer> ReadAsync(
+        string node, HistoryFilter filter, string? bitmap, long limit, CancellationToken cancellation)
+    {
+        List<HistoryEvent> events = [];
+        bool? exact = null;
+        await foreach (var page in histories.PagesAsync(node, filter, cancellation))
+        {
+            exact = page.Answer.Exact ?? exact;
+            foreach (var happened in page.Answer.Events.Where(e => bitmap is null || Concerns(e, bitmap)))
+            {
+                if (events.Count == limit)
+                    return new(events, exact, events[^1].Event);
+                events.Add(happened);
+            }
+        }
+
+        return new(events, exact);
     }
 
     /// <summary>The checkpoints of a node; one of all that has gone since they were listed has none.</summary>

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Contracts;
@@ -22,8 +21,6 @@ namespace BitmapLedger.Server.Qmp;
 internal sealed class QmpLedger(
     IServiceScopeFactory scopes, QmpActions actions, VolumeStreams streams, PostgresWatch watch, LedgerOpening opening, OnceOnly once)
 {
-    private readonly ConcurrentDictionary<string, bool> _running = new(StringComparer.Ordinal);
-
     /// <summary>One action of its own.</summary>
     public Task<JsonNode?> OneAsync(QmpRequest request, CancellationToken cancellation) =>
         SendAsync(request, [(request.Command, request.Arguments)], isGrouped: false, cancellation);
@@ -67,10 +64,10 @@ internal sealed class QmpLedger(
     public Task<JsonNode?> LookUpAsync(QmpRequest request, CancellationToken cancellation) => AskAsync(async away =>
     {
         var id = request.Arguments.Text("command-id");
-        if (_running.ContainsKey(id))
-            return new JsonObject { ["state"] = "running" };
+        // Asked in this order, one that ends meanwhile is found at least once; one that has ended and is sent again has ended.
+        var isRunning = once.IsUnderWay(id);
         if (await streams.RecordAsync(id, away) is not { } record)
-            throw new QmpException($"Command '{id}' not found");
+            return isRunning ? new JsonObject { ["state"] = "running" } : throw new QmpException($"Command '{id}' not found");
         return record.Refusal is { } refusal
             ? new JsonObject
             {
@@ -90,7 +87,7 @@ internal sealed class QmpLedger(
     /// </summary>
     public Task<JsonNode?> OnceAsync(
         QmpRequest request, Func<CancellationToken, Task<JsonNode?>> act, CancellationToken cancellation) =>
-        request.CommandId is not { } id ? act(cancellation) : WithIdAsync(id, () => AskAsync(async away =>
+        request.CommandId is not { } id ? act(cancellation) : AskAsync(async away =>
         {
             var fingerprint = Fingerprint(request);
             using var turn = await once.TurnAsync(id, away);
@@ -101,14 +98,16 @@ internal sealed class QmpLedger(
             {
                 record = record with { Reply = ((await act(away)) ?? new JsonObject()).ToJsonString() };
             }
-            catch (QmpException refusal) when (refusal.InnerException is not LedgerException { IsTransient: true })
+            // PostgreSQL keeps no text with a zero character. What quotes one is an argument that does not fit, now and ever.
+            catch (QmpException refusal) when (
+                refusal.InnerException is not LedgerException { IsTransient: true } && !refusal.Message.Contains('\0'))
             {
                 record = record with { Refusal = new(ErrorCode.Failed, refusal.Message, Hint: null) };
             }
 
             var first = await streams.AppendAsync([], Origin(request), record, away) ?? record;
             return Reply(first.Known(fingerprint));
-        }, cancellation));
+        }, cancellation);
 
     private Task<JsonNode?> SendAsync(
         QmpRequest request, IReadOnlyList<(string Type, Arguments Data)> wanted, bool isGrouped, CancellationToken cancellation) =>
@@ -129,31 +128,17 @@ internal sealed class QmpLedger(
 
     private Task<JsonNode?> CarryOutAsync(
         QmpRequest request, Func<CancellationToken, Task<IReadOnlyList<VolumeAction>>> read, CancellationToken cancellation) =>
-        WithIdAsync(request.CommandId, () => AskAsync(async away =>
+        AskAsync(async away =>
         {
             await using var scope = scopes.CreateAsyncScope();
             var answers = await scope.ServiceProvider.GetRequiredService<Commands>().TransactAsync(
                 scope.ServiceProvider.GetRequiredService<IMessageBus>(), Fingerprint(request), () => read(away), Origin(request), away);
             return Show(answers);
-        }, cancellation));
+        }, cancellation);
 
-    private async Task<JsonNode?> WithIdAsync(string? commandId, Func<Task<JsonNode?>> act)
-    {
-        if (commandId is null)
-            return await act();
-        _running[commandId] = true;
-        try
-        {
-            return await act();
-        }
-        finally
-        {
-            _running.TryRemove(commandId, out _);
-        }
-    }
-
-    /// <summary>A command as it was said.</summary>
-    private static string Fingerprint(QmpRequest request) => $"{request.Command} {WireText.Write(request.Arguments.Members)}";
+    /// <summary>A command as it was said; nothing asks for it without an id, and it may be long.</summary>
+    private static string Fingerprint(QmpRequest request) =>
+        request.CommandId is null ? "" : $"{request.Command} {WireText.Write(request.Arguments.Members)}";
 
     private static CommandOrigin Origin(QmpRequest request) => new(Environment.UserName, "qmp", request.CommandId);
 
@@ -161,22 +146,24 @@ internal sealed class QmpLedger(
     private static JsonNode? Reply(CommandRecord record) =>
         record.Reply is { } reply ? JsonNode.Parse(reply) : Show(record.Answers);
 
-    /// <summary>What a command returns: nothing, unless it banked.</summary>
+    /// <summary>What a command returns: nothing, unless it banked. One that did so with several bitmaps, or more than once, says of
+    /// which each slice is.</summary>
     private static JsonObject? Show(IReadOnlyList<CommandAnswer> answers)
     {
-        var banked = answers.SelectMany(a => a.Slices ?? []).ToList();
-        var dropped = answers.SelectMany(a => a.DroppedSlices ?? []).ToList();
+        var banked = answers.SelectMany(a => (a.Slices ?? []).Select(s => (Node: a.Volume, Slice: s))).ToList();
+        var dropped = answers.SelectMany(a => (a.DroppedSlices ?? []).Select(s => (Node: a.Volume, Slice: s))).ToList();
         if (banked.Count + dropped.Count == 0)
             return null;
-        var reply = new JsonObject();
+        if (banked.Count > 1 || banked.Concat(dropped).DistinctBy(s => (s.Node, s.Slice.Bitmap)).Count() > 1)
+            return new() { ["slices"] = Show(banked), ["dropped-slices"] = Show(dropped) };
+        var reply = new JsonObject { ["dropped-slices"] = Show(dropped.Select(d => d.Slice)) };
         if (banked is [var only])
-            reply["slice"] = only.Slice;
-        else if (banked.Count > 1)
-            reply["slices"] = Show(banked);
-        if (dropped.Count > 0 || banked.Count > 0)
-            reply["dropped-slices"] = Show(dropped);
+            reply["slice"] = only.Slice.Slice;
         return reply;
     }
+
+    private static JsonArray Show(IEnumerable<(string Node, SliceId Slice)> slices) =>
+        [.. slices.Select(s => new JsonObject { ["node"] = s.Node, ["name"] = s.Slice.Bitmap, ["slice"] = s.Slice.Slice })];
 
     /// <summary>Slices as the thread shows them: <c>[{"b0": 4}]</c>.</summary>
     internal static JsonArray Show(IEnumerable<SliceId> slices) =>

@@ -72,16 +72,10 @@ internal sealed class QmpNodes(VolumeStreams streams, QmpActions actions, Settle
         };
         if (state.Bitmaps.Count == 0)
             return shown;
-        shown["dirty-bitmaps"] = new JsonArray([.. InOrder(state.Bitmaps.Zip(seen.Bits), seen.Run).Select(
+        shown["dirty-bitmaps"] = new JsonArray([.. BitmapOrder.Listed([.. state.Bitmaps.Zip(seen.Bits)], b => b.First.Run, seen.Run).Select(
             b => Show(b.First, b.Second, seen.Exported.Contains(b.First.Name)))]);
         return shown;
     }
-
-    /// <summary>QEMU puts each bitmap in front, and reads those of earlier runs back in the order in which they were added: the
-    /// newest of this run comes first, and of an earlier run the oldest.</summary>
-    private static IEnumerable<(BitmapState First, BitmapDigest Second)> InOrder(
-        IEnumerable<(BitmapState First, BitmapDigest Second)> newestFirst, Guid run) =>
-        newestFirst.GroupBy(b => b.First.Run).SelectMany(g => g.Key == run ? g : g.Reverse());
 
     private static JsonObject Show(BitmapState bitmap, BitmapDigest bits, bool isExported)
     {
