@@ -81,7 +81,7 @@ internal static class HistoryVerb
     /// <summary>Each event as soon as it is there. What follows has no end to make one document of, so JSON is lines then.</summary>
     private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
     {
-        await LineStream.ShowAsync(session, api, path, "history", line =>
+        await LineStream.ShowAsync(session, api, path, "history", LineStream.GoOn, line =>
             session.Out.WriteLine(AnswerText.Event(JsonSerializer.Deserialize(line, ApiJson.Default.HistoryEvent)!)));
         return ExitCode.Ok;
     }

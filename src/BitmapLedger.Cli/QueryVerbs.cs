@@ -33,7 +33,8 @@ internal static class QueryVerbs
                 ("format", parsed.GetValue(format)));
             if (session.JsonLines && parsed.GetValue(format) != "bitmap")
             {
-                var end = JsonSerializer.Deserialize(await LineStream.ShowAsync(session, api, path, "answer", _ => { }), ApiJson.Default.ChangedAnswer)!;
+                var closing = await LineStream.ShowAsync(session, api, path, "answer", LineStream.AskAgain, _ => { });
+                var end = JsonSerializer.Deserialize(closing, ApiJson.Default.ChangedAnswer)!;
                 return Exactness(parsed.GetValue(strict), end.Exact, end.Gaps);
             }
 
@@ -105,7 +106,8 @@ internal static class QueryVerbs
                 ("limit", Arguments.Number(parsed.GetValue(limit), "number of writes")));
             if (session.JsonLines)
             {
-                var end = JsonSerializer.Deserialize(await LineStream.ShowAsync(session, api, path, "blame", _ => { }), ApiJson.Default.BlameAnswer)!;
+                var closing = await LineStream.ShowAsync(session, api, path, "blame", LineStream.AskAgain, _ => { });
+                var end = JsonSerializer.Deserialize(closing, ApiJson.Default.BlameAnswer)!;
                 return Exactness(parsed.GetValue(strict), end.Exact, end.Gaps);
             }
 

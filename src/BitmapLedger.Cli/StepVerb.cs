@@ -34,7 +34,7 @@ internal static class StepVerb
 
     private static async Task<int> StreamAsync(Session session, ApiClient api, string path)
     {
-        await LineStream.ShowAsync(session, api, path, "walk", line =>
+        await LineStream.ShowAsync(session, api, path, "walk", LineStream.GoOn, line =>
             StepText.Write(session.Out, JsonSerializer.Deserialize(line, ApiJson.Default.ProjectionStep)!));
         return ExitCode.Ok;
     }
