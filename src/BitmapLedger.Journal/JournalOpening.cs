@@ -81,8 +81,7 @@ internal sealed record JournalOpening(
             // What a power loss leaves of a note goes before anybody can be killed in this boot, and be asked for his.
             if (!killed)
                 flush = FlushNote.Open(options);
-            // Under durability `process` nothing is written again: what the disk refused it may still lack at a clean stop.
-            var unsure = !power && (unknown || (boot.IsSameBoot && (boot.IsUnsure || suspect)));
+            var unsure = !power && (unknown || IsUnsure(boot, suspect));
             var loss = Loss(options, boot, wentDown, suspect, unknown);
             boot.Open(
                 loss, lastLsn, marks.DataLsn, unsure, loss != LossReason.None || inexact ? Here(options, found, lastLsn) : null,
@@ -117,6 +116,9 @@ internal sealed record JournalOpening(
         _ = FlushNote.HasForgotten(options);
         options.Data?.ForgetUnwritten();
     }
+
+    /// <summary>Under durability <c>process</c> nothing is written again: what the disk refused it may still lack at a clean stop.</summary>
+    private static bool IsUnsure(BootState boot, bool suspect) => boot.IsSameBoot && (boot.IsUnsure || suspect);
 
     private static LossPlace Here(JournalOptions options, JournalRecovery found, long lastLsn) =>
         new(lastLsn, new MonotoneClock(options.Clock, found.TimeMicroseconds).Next());

@@ -177,6 +177,27 @@ public sealed class RetentionTests(PostgresFixture postgres)
     }
 
     [Fact]
+    public async Task A_blame_that_is_read_in_pages_ends_with_an_error_when_the_history_is_retained_between_two()
+    {
+        await using var ledger = await TestLedger.StartAsync(postgres);
+        await GrowAsync(ledger, 6);
+        await using var daemon = await RunningDaemon.StartAsync(ledger);
+        var blame = new Reading.Blame(ledger.Points, ledger.Streams, ledger.Index);
+        var whole = await blame.AskAsync("v", 0, TestLedger.Size, null, null, null, _none);
+        var undisturbed = await blame.BeginAsync("v", 0, TestLedger.Size, null, null, null, _none);
+        var reading = await blame.BeginAsync("v", 0, TestLedger.Size, null, null, null, _none);
+
+        IReadOnlyList<Contracts.Answers.BlameWrite> paged = [.. await undisturbed.NextAsync(10, _none), .. await undisturbed.NextAsync(100, _none)];
+        Assert.Equal(whole.Writes, paged, (one, other) => one.Lsn == other.Lsn);
+        Assert.Equal(10, (await reading.NextAsync(10, _none)).Count);
+        await ledger.Retainer.RetainAsync("v", "0s", "0s", _origin, _none);
+
+        var refused = await Assert.ThrowsAsync<LedgerException>(() => reading.NextAsync(10, _none));
+        Assert.Equal(ErrorCode.HistoryGone, refused.Code);
+        Assert.False(reading.IsComplete);
+    }
+
+    [Fact]
     public async Task The_same_command_id_acts_once_and_answers_the_same()
     {
         await using var ledger = await TestLedger.StartAsync(postgres);

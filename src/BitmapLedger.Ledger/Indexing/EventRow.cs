@@ -90,6 +90,9 @@ internal static class EventTypes
     /// <summary>The name of <see cref="HistoryCoalesced"/>.</summary>
     public static string Coalesced { get; } = NameOf(typeof(HistoryCoalesced));
 
+    /// <summary>The name of <see cref="HistoryRetained"/>.</summary>
+    public static string Retained { get; } = NameOf(typeof(HistoryRetained));
+
     /// <summary>The type of a name.</summary>
     public static Type Of(string name) => _types[name];
 

@@ -1,5 +1,6 @@
 using BitmapLedger.Bitmaps;
 using BitmapLedger.Bitmaps.Writes;
+using BitmapLedger.Contracts;
 using BitmapLedger.Contracts.Answers;
 using BitmapLedger.Contracts.Points;
 using BitmapLedger.Domain;
@@ -27,6 +28,7 @@ public sealed class BlameReading
 
     private Position _to;
     private bool _inexact;
+    private bool _hasBegun;
 
     /// <param name="index">The history, and the tree over it.</param>
     /// <param name="state">The volume now, with its checkpoints.</param>
@@ -52,10 +54,16 @@ public sealed class BlameReading
     /// <summary>The next writes.</summary>
     /// <param name="most">Most of them; at least 1.</param>
     /// <param name="cancellation">Ends the attempt.</param>
+    /// <exception cref="LedgerException">The history was retained since the first page (<c>history-gone</c>): what is left to read is
+    /// not what was begun.</exception>
     public async Task<IReadOnlyList<BlameWrite>> NextAsync(int most, CancellationToken cancellation)
     {
         List<BlameWrite> writes = [];
         await using var look = await _index.LookAsync(_state.Id, cancellation);
+        if (_hasBegun && (await look.NumbersAsync([EventTypes.Retained], _state.Event, long.MaxValue, most: 1, cancellation)).Count > 0)
+            throw new LedgerException(
+                ErrorCode.HistoryGone, $"the history of volume '{_state.Name}' was retained while it was read, from lsn {_to.Lsn} back", "ask again");
+        _hasBegun = true;
         await foreach (var e in new TouchWalk(look, _asked.Offset, _asked.End).BackAsync(_from, _to, cancellation))
         {
             var happened = e.Data();

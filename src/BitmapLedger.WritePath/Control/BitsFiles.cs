@@ -34,6 +34,15 @@ public sealed class BitsFiles(string directory)
     /// <summary>Nobody wants the bits any more.</summary>
     public void Drop(string name) => File.Delete(PathOf(name));
 
+    /// <summary>Nobody waits any more for what was on its way when an Agent or a Server ended.</summary>
+    public void DropAll()
+    {
+        if (!Directory.Exists(directory))
+            return;
+        foreach (var file in Directory.EnumerateFiles(directory, "*.bits"))
+            File.Delete(file);
+    }
+
     private string PathOf(string name) => name == Path.GetFileName(name) && name is not ("." or ".." or "")
         ? Path.Combine(directory, name)
         : throw new BackendException("bad-argument", $"'{name}' is no file name in run/bits");

@@ -62,6 +62,7 @@ public sealed class VolumeSet : IExportSource, IDisposable
     /// <exception cref="FormatVersionException">A later program wrote down what was offered.</exception>
     public void Recover(Action<string> complain)
     {
+        Bits.DropAll();
         foreach (var spec in Remembered(complain))
         {
             try
