@@ -67,13 +67,14 @@ internal sealed class ApiClient : IDisposable
     public Task<string> PatchAsync<T>(string path, T body, JsonTypeInfo<T> type) =>
         SendAsync(HttpMethod.Patch, path, JsonSerializer.Serialize(body, type));
 
-    /// <summary>A stream of lines, each as soon as the server sends it.</summary>
+    /// <summary>A stream of lines, each as soon as the server sends it. One that the server cuts off ends: that it is whole, its last
+    /// line says.</summary>
     public async IAsyncEnumerable<string> GetLinesAsync(string path)
     {
         using var request = Request(HttpMethod.Get, path, body: null, "application/x-ndjson");
-        using var response = await ReachAsync(() => SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+        using var response = await ReachAsync(request);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(_cancellation));
-        while (await ReachAsync(() => reader.ReadLineAsync(_cancellation).AsTask()) is { } line)
+        while (await NextLineAsync(reader) is { } line)
             yield return line;
     }
 
@@ -136,16 +137,27 @@ internal sealed class ApiClient : IDisposable
         }
     }
 
-    /// <summary>What of a stream is lost is lost: nobody asks for its beginning again.</summary>
-    private async Task<T> ReachAsync<T>(Func<Task<T>> ask)
+    private async Task<HttpResponseMessage> ReachAsync(HttpRequestMessage request)
     {
         try
         {
-            return await ask();
+            return await SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        }
+        catch (HttpRequestException away)
+        {
+            throw Away(away);
+        }
+    }
+
+    private async Task<string?> NextLineAsync(StreamReader reader)
+    {
+        try
+        {
+            return await reader.ReadLineAsync(_cancellation);
         }
         catch (Exception cut) when (cut is IOException or HttpRequestException)
         {
-            throw Away(cut);
+            return null;
         }
     }
 
