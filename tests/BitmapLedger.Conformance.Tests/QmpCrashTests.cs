@@ -184,6 +184,51 @@ public sealed class QmpCrashTests : IAsyncLifetime
         Assert.Equal(server, _ledger.Pid("server"));
     }
 
+    // Method: no record of a command can be stored, so that the server is killed when the agent has done it and nobody knows.
+    [Fact]
+    public async Task What_the_agent_did_to_exports_before_the_server_was_killed_is_not_refused_when_it_is_asked_again()
+    {
+        var socket = _ledger.Scratch("exports.sock");
+        await DoneUnrecordedAsync(
+            "nbd-server-start", $$"""{"addr": {"type": "unix", "data": {"path": "{{socket}}" } } }""", () => Task.FromResult(File.Exists(socket)));
+        await DoneUnrecordedAsync("block-export-add", """{"type": "nbd", "id": "e", "node-name": "v"}""", IsExportedAsync);
+        await DoneUnrecordedAsync("block-export-del", """{"id": "e"}""", async () => !await IsExportedAsync());
+        await DoneUnrecordedAsync("nbd-server-stop", "{}", () => Task.FromResult(!File.Exists(socket)));
+
+        async Task<bool> IsExportedAsync()
+        {
+            await using var qmp = await ConnectAsync();
+            return (await qmp.ExecuteAsync("query-block-exports", arguments: null, _never))!.AsArray().Count > 0;
+        }
+    }
+
+    private async Task DoneUnrecordedAsync(string command, string arguments, Func<Task<bool>> isDone)
+    {
+        JsonObject request = new() { ["execute"] = command, ["command-id"] = command, ["arguments"] = JsonNode.Parse(arguments) };
+        const string records = "bitmapledger.mt_doc_commandrecord";
+        using var holding = Tool.Start("psql", [.. Psql, $"begin; lock table {records} in share mode; select pg_sleep(600)"]);
+        while (Sql($"select count(*) from pg_locks where relation = '{records}'::regclass and mode = 'ShareLock' and granted") != "1")
+            await Task.Delay(20);
+        var first = AttemptAsync(request);
+        while (!await isDone())
+            await Task.Delay(20);
+        _ledger.Kill("server");
+        Assert.Null(await first);
+        Sql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' or query like 'begin; lock%'");
+        await holding.WaitForExitAsync();
+
+        Assert.Equal("{}", (await AgainAsync(request)).ToJsonString());
+        Assert.True(await isDone());
+        request["arguments"] = new JsonObject { ["id"] = "another" };
+        await using var qmp = await ConnectAsync();
+        await Assert.ThrowsAsync<QmpException>(() => qmp.SendAsync(request.DeepClone().AsObject(), _never));
+    }
+
+    private string[] Psql =>
+        ["-h", Path.Combine(_ledger.DataDirectory, "postgres", "run"), "-U", "postgres", "-d", "bitmapledger", "-v", "ON_ERROR_STOP=1", "-Atc"];
+
+    private string Sql(string sql) => Tool.Run("psql", [.. Psql, sql]).Expect().Output.Trim();
+
     private static async Task<string?> StateAsync(QmpClient qmp, string id)
     {
         try

@@ -38,7 +38,11 @@ public sealed record CommandRecord
     /// <param name="fingerprint">What is commanded now.</param>
     /// <exception cref="LedgerException">It was refused then, or it was another command.</exception>
     public CommandRecord Known(string fingerprint) => fingerprint != Fingerprint
-        ? throw new LedgerException(
-            ErrorCode.BadArgument, $"Command id '{Id}' was used for another command", "take a new id for a new command")
+        ? throw IsOfAnother(Id)
         : Refusal is { } refusal ? throw new LedgerException(refusal) : this;
+
+    /// <summary>What is answered to an id that stands for another command already.</summary>
+    /// <param name="id">The id.</param>
+    public static LedgerException IsOfAnother(string id) => new(
+        ErrorCode.BadArgument, $"Command id '{id}' was used for another command", "take a new id for a new command");
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using BitmapLedger.Bitmaps;
@@ -32,36 +33,37 @@ internal sealed class QmpExports(
     public void Dispose() => _turn.Dispose();
 
     /// <summary><c>nbd-server-start</c>.</summary>
-    public Task<JsonNode?> StartAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
+    public Task<JsonNode?> StartAsync(QmpRequest request, CancellationToken cancellation) => ChangeAsync(request, async (there, mark) =>
     {
-        if ((await agent.ExportsAsync(cancellation)).Listener is not null)
+        if (there.Listener is not null)
             throw new QmpException("NBD server already running");
         var start = Start(request.Arguments.Nested("addr"), (long)(request.Arguments.OptionalNatural("max-connections") ?? 0));
         if (request.Arguments.OptionalText("tls-creds") is { } credentials)
             throw new QmpException($"No TLS credentials with id '{credentials}'");
-        await agent.AskAsync(start, cancellation);
-        return null;
+        await agent.AskAsync(start with { Mark = mark }, cancellation);
     }, cancellation);
 
     /// <summary><c>nbd-server-stop</c>.</summary>
-    public Task<JsonNode?> StopAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
+    public Task<JsonNode?> StopAsync(QmpRequest request, CancellationToken cancellation) => ChangeAsync(request, async (_, mark) =>
     {
-        foreach (var ended in ((ExportList)await agent.AskAsync(new StopNbdServer(), cancellation)).Exports)
+        foreach (var ended in ((ExportList)await agent.AskAsync(new StopNbdServer { Mark = mark }, cancellation)).Exports)
             OnDeleted(ended.Id);
-        return null;
     }, cancellation);
 
     /// <summary><c>block-export-add</c>.</summary>
-    public Task<JsonNode?> AddAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(
-        () => ledger.AskAsync(away => TryAddAsync(request.Arguments, away), cancellation), cancellation);
+    public Task<JsonNode?> AddAsync(QmpRequest request, CancellationToken cancellation) => ChangeAsync(
+        request, (there, mark) => ledger.AskAsync(async away =>
+        {
+            await TryAddAsync(request.Arguments, there, mark, away);
+            return null;
+        }, cancellation), cancellation);
 
     /// <summary><c>block-export-del</c>.</summary>
-    public Task<JsonNode?> RemoveAsync(QmpRequest request, CancellationToken cancellation) => InTurnAsync(async () =>
+    public Task<JsonNode?> RemoveAsync(QmpRequest request, CancellationToken cancellation) => ChangeAsync(request, async (_, mark) =>
     {
         var id = request.Arguments.Text("id");
-        await agent.AskAsync(new RemoveExport(id, request.Arguments.OptionalText("mode") == "hard"), cancellation);
+        await agent.AskAsync(new RemoveExport(id, request.Arguments.OptionalText("mode") == "hard") { Mark = mark }, cancellation);
         OnDeleted(id);
-        return null;
     }, cancellation);
 
     /// <summary><c>query-block-exports</c>.</summary>
@@ -78,12 +80,21 @@ internal sealed class QmpExports(
             })]);
         }, cancellation);
 
-    private async Task<JsonNode?> InTurnAsync(Func<Task<JsonNode?>> act, CancellationToken cancellation)
+    /// <summary>Changes something, unless the Agent has done so under the same command id: then the server was killed before it could
+    /// record that.</summary>
+    private async Task<JsonNode?> ChangeAsync(
+        QmpRequest request, Func<ExportList, CommandMark?, Task> act, CancellationToken cancellation)
     {
         await _turn.WaitAsync(cancellation);
         try
         {
-            return await act();
+            var there = await agent.ExportsAsync(cancellation);
+            var mark = MarkOf(request);
+            if (there.Marks.FirstOrDefault(m => m.Id == mark?.Id) is not { } done)
+                await act(there, mark);
+            else if (done != mark)
+                throw CommandRecord.IsOfAnother(done.Id);
+            return null;
         }
         catch (BitmapLedgerException refusal)
         {
@@ -95,10 +106,13 @@ internal sealed class QmpExports(
         }
     }
 
-    private async Task<JsonNode?> TryAddAsync(Arguments asked, CancellationToken cancellation)
+    private static CommandMark? MarkOf(QmpRequest request) => request.CommandId is { } id
+        ? new(id, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(QmpLedger.Fingerprint(request)))))
+        : null;
+
+    private async Task TryAddAsync(Arguments asked, ExportList there, CommandMark? mark, CancellationToken cancellation)
     {
         var (id, node) = (asked.Text("id"), asked.Text("node-name"));
-        var there = await agent.ExportsAsync(cancellation);
         if (!IsWellFormed(id))
             throw new QmpException("Invalid block export id");
         if (there.Exports.Any(e => e.Id == id))
@@ -128,8 +142,10 @@ internal sealed class QmpExports(
         await agent.AskAsync(
             new AddExport(new(
                 id, volume.Id, name, description, asked.Boolean("writable"), asked.Boolean("writethrough"),
-                asked.Boolean("allocation-depth"), bitmaps)), cancellation);
-        return null;
+                asked.Boolean("allocation-depth"), bitmaps))
+            {
+                Mark = mark,
+            }, cancellation);
     }
 
     /// <summary>The volume of each node that is named and there is.</summary>

@@ -137,7 +137,7 @@ internal sealed class QmpLedger(
         }, cancellation);
 
     /// <summary>A command as it was said; nothing asks for it without an id, and it may be long.</summary>
-    private static string Fingerprint(QmpRequest request) =>
+    internal static string Fingerprint(QmpRequest request) =>
         request.CommandId is null ? "" : $"{request.Command} {WireText.Write(request.Arguments.Members)}";
 
     private static CommandOrigin Origin(QmpRequest request) => new(Environment.UserName, "qmp", request.CommandId);

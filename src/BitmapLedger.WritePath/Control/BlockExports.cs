@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using BitmapLedger.Contracts.Control;
 using BitmapLedger.Nbd;
 using BitmapLedger.WritePath.Backends;
@@ -13,6 +14,10 @@ namespace BitmapLedger.WritePath.Control;
 /// <param name="listener">Where clients connect.</param>
 internal sealed class BlockExports(IExportListener listener) : IExportSource
 {
+    /// <summary>As many as may be asked again: a reply is missed once in a while.</summary>
+    private const int MarksMax = 64;
+
+    private readonly Queue<CommandMark> _marks = [];
     private volatile IReadOnlyList<ChosenExport> _exports = [];
     private string? _uri;
 
@@ -24,7 +29,29 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
 
     public ExportList Show() => new(_uri, [.. _exports.Select(e => e.Asked)]);
 
-    public Done Start(StartNbdServer request)
+    public ExportList ShowWithMarks() => Show() with { Marks = [.. _marks] };
+
+    /// <param name="command">What is wanted; remembered if it has an id, and is not refused.</param>
+    /// <param name="find">Finds an open volume.</param>
+    public ControlReply CarryOut(ExportCommand command, Func<Guid, TrackedVolume> find)
+    {
+        ControlReply reply = command switch
+        {
+            StartNbdServer start => Start(start),
+            StopNbdServer => Stop(),
+            AddExport add => Add(add.Export, find),
+            RemoveExport remove => Remove(remove),
+            _ => throw new UnreachableException(),
+        };
+        if (command.Mark is not { } mark)
+            return reply;
+        _marks.Enqueue(mark);
+        if (_marks.Count > MarksMax)
+            _ = _marks.Dequeue();
+        return reply;
+    }
+
+    private Done Start(StartNbdServer request)
     {
         if (_uri is not null)
             throw new BackendException("exists", "NBD server already running");
@@ -34,7 +61,7 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
         return new();
     }
 
-    public ExportList Stop()
+    private ExportList Stop()
     {
         if (_uri is null)
             throw new BackendException("not-found", "NBD server not running");
@@ -45,9 +72,7 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
         return ended;
     }
 
-    /// <param name="asked">What is wanted.</param>
-    /// <param name="find">Finds an open volume.</param>
-    public Done Add(BlockExport asked, Func<Guid, TrackedVolume> find)
+    private Done Add(BlockExport asked, Func<Guid, TrackedVolume> find)
     {
         if (_exports.Any(e => e.Asked.Id == asked.Id))
             throw new BackendException("exists", $"Block export id '{asked.Id}' is already in use");
@@ -73,7 +98,7 @@ internal sealed class BlockExports(IExportListener listener) : IExportSource
         return new();
     }
 
-    public Done Remove(RemoveExport request)
+    private Done Remove(RemoveExport request)
     {
         if (_exports.FirstOrDefault(e => e.Asked.Id == request.Id) is not { } export)
             throw new BackendException("not-found", $"Export '{request.Id}' is not found");

@@ -131,11 +131,8 @@ public sealed class VolumeSet : IExportSource, IDisposable
                     SetJournalAside aside => Done(() => SetAside(aside)),
                     SetQuota quota => Done(() => SetQuotaOf(quota)),
                     Release release => Done(() => Find(release.Id).Journal.Release(release.Lsn)),
-                    ListExports => ShowExports(),
-                    StartNbdServer start => Exports().Start(start),
-                    StopNbdServer => Exports().Stop(),
-                    AddExport add => Exports().Add(add.Export, Find),
-                    RemoveExport remove => Exports().Remove(remove),
+                    ListExports => _blockExports?.ShowWithMarks() ?? ShowExports(),
+                    ExportCommand command => Exports().CarryOut(command, Find),
                     _ => new Failed("unsupported", $"unknown request {request.GetType().Name}"),
                 };
             }
