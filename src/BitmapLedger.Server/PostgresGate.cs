@@ -18,14 +18,17 @@ internal sealed class PostgresGate(RequestDelegate next, PostgresWatch watch, Le
 
         opening.Require();
         var aborted = context.RequestAborted;
-        var patience = HttpMethods.IsGet(context.Request.Method) ? aborted : CancellationToken.None;
+        // Not disposed of: what is left ends later.
+        var leave = CancellationTokenSource.CreateLinkedTokenSource(
+            HttpMethods.IsGet(context.Request.Method) ? aborted : CancellationToken.None);
+        context.Features.Set(leave);
         try
         {
             await watch.WithAsync(away =>
             {
                 context.RequestAborted = away;
                 return next(context);
-            }, patience);
+            }, leave.Token);
         }
         finally
         {

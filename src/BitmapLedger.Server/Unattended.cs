@@ -1,5 +1,6 @@
 using BitmapLedger.Ledger;
 using BitmapLedger.Ledger.Storing;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace BitmapLedger.Server;
 
@@ -17,7 +18,8 @@ internal sealed class Unattended(PostgresWatch watch) : IEndpointFilter
         Task<object?>? handling = null;
         try
         {
-            return await watch.AttendAsync(() => handling = next(context).AsTask());
+            return await watch.AttendAsync(
+                () => handling = next(context).AsTask(), http.Features.GetRequiredFeature<CancellationTokenSource>());
         }
         catch (LedgerException) when (handling is { IsCompleted: false })
         {

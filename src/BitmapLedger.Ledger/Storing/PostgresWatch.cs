@@ -131,16 +131,19 @@ public sealed partial class PostgresWatch : IDisposable
 
     /// <summary>Waits for work that <see cref="WithAsync"/> looks after, on behalf of somebody, but no longer than PostgreSQL says
     /// something now and then.</summary>
-    /// <param name="begin">Begins the work. When it is left, it ends by itself later, and nobody asks how.</param>
-    /// <exception cref="LedgerException">PostgreSQL says nothing (<c>busy</c>), and the work goes on: as with a reply that was
-    /// lost, whether it acted is known to who asks again under its command id.</exception>
-    public async Task<T> AttendAsync<T>(Func<Task<T>> begin)
+    /// <param name="begin">Begins the work.</param>
+    /// <param name="leave">Told to end the work when it is left: it ends by itself then, before its next step, and nobody asks
+    /// how.</param>
+    /// <exception cref="LedgerException">PostgreSQL says nothing (<c>busy</c>). Where it was asked to commit and says nothing, whether
+    /// the work acted is known to who asks again under its command id, as when a reply was lost.</exception>
+    public async Task<T> AttendAsync<T>(Func<Task<T>> begin, CancellationTokenSource leave)
     {
         var running = begin();
         while (!await EndsSoonAsync(running))
         {
             if (await SilenceAsync(CancellationToken.None) is not { } silence)
                 continue;
+            CancelAside(leave);
             _ = running.ContinueWith(
                 left => left.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
             throw Busy(silence);
@@ -223,8 +226,21 @@ public sealed partial class PostgresWatch : IDisposable
 
     /// <summary>Cancels what a server may hang under. Npgsql waits in there until the server says that it has cancelled, without a
     /// limit: that must hold up neither who cancels nor the threads that others are answered by.</summary>
-    private static void CancelAside(CancellationTokenSource cancelled) =>
-        new Thread(cancelled.Cancel) { IsBackground = true, Name = "cancel" }.Start();
+    private static void CancelAside(CancellationTokenSource cancelled) => new Thread(() =>
+    {
+        try
+        {
+            cancelled.Cancel();
+        }
+        catch (AggregateException)
+        {
+            // A connection that fails while it is told has ended, too.
+        }
+    })
+    {
+        IsBackground = true,
+        Name = "cancel",
+    }.Start();
 
     private async Task AnswerAsync(CancellationToken cancellation)
     {

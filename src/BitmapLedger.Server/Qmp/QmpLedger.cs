@@ -42,12 +42,15 @@ internal sealed class QmpLedger(
         try
         {
             opening.Require();
+            // Not disposed of: what is left ends later. And not linked, which would stay until the server ends.
+            var leave = new CancellationTokenSource();
+            await using var ending = cancellation.UnsafeRegister(static l => ((CancellationTokenSource)l!).Cancel(), leave);
             return await watch.AttendAsync(async () =>
             {
                 JsonNode? answer = null;
-                await watch.WithAsync(async away => answer = await ask(away), cancellation);
+                await watch.WithAsync(async away => answer = await ask(away), leave.Token);
                 return answer;
-            });
+            }, leave);
         }
         catch (BitmapLedgerException refusal)
         {
