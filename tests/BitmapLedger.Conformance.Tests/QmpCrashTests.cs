@@ -159,31 +159,6 @@ public sealed class QmpCrashTests : IAsyncLifetime
         Assert.Null(await StateAsync(asking, "never heard of"));
     }
 
-    // Its connections take the last files that it may have; a client is answered as soon as others have gone.
-    [Fact]
-    public async Task A_server_without_files_left_for_a_client_accepts_again_when_others_have_gone()
-    {
-        var server = _ledger.Pid("server");
-        var files = Directory.GetFileSystemEntries($"/proc/{server}/fd").Length;
-        Tool.Run("prlimit", "--pid", $"{server}", $"--nofile={files + 4}:").Expect();
-        List<Socket> crowd = [];
-        for (var i = 0; i < 20; i++)
-        {
-            Socket one = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await one.ConnectAsync(new UnixDomainSocketEndPoint(Path.Combine(_ledger.DataDirectory, "run", "qmp.sock")));
-            crowd.Add(one);
-        }
-
-        await Waiting.UntilAsync(() => _ledger.Logs().Contains("a QMP client could not be accepted", StringComparison.Ordinal));
-        Assert.Contains(crowd, c => c.Available == 0);
-        crowd.ForEach(c => c.Dispose());
-
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        await using var qmp = await QmpClient.ConnectAsync(Path.Combine(_ledger.DataDirectory, "run", "qmp.sock"), [], limit.Token);
-        Assert.NotNull(await qmp.ExecuteAsync("query-version", arguments: null, limit.Token));
-        Assert.Equal(server, _ledger.Pid("server"));
-    }
-
     // Method: no record of a command can be stored, so that the server is killed when the agent has done it and nobody knows.
     [Fact]
     public async Task What_the_agent_did_to_exports_before_the_server_was_killed_is_not_refused_when_it_is_asked_again()
